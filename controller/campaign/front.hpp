@@ -1,0 +1,109 @@
+// The result of a campaign as files and pages show it: front.json, front.csv, report.html all print this value.
+// A plain value; concurrent reads are safe.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace finch::controller {
+
+struct ObjectiveInfo {
+  std::string name, direction, unit;
+};
+
+struct DeployInfo {
+  std::string runtime, provider, precision;
+  int threads = 1;
+  int batch = 1;
+};
+
+struct MeasurementInfo {
+  std::string device, profile;
+  std::string runtime;  // "onnxruntime 1.21.0"
+  std::string tier;
+  DeployInfo deploy;
+  std::string verdict;
+  std::vector<std::string> reasons;
+  double median_ms = 0, ci_low_ms = 0, ci_high_ms = 0, p90_ms = 0, p99_ms = 0;
+  std::int64_t runs = 0;
+  std::int64_t load_peak_bytes = 0, run_peak_bytes = 0;
+  struct Energy {
+    double gross_mj = 0, net_mj = 0;
+    std::string provenance;
+  };
+  std::optional<Energy> energy;
+  std::string artifact_sha256;
+  std::optional<std::string> raw;  // path relative to the run folder
+  bool reused = false;             // recorded by an earlier campaign on the same device in the same state
+};
+
+struct AccuracyInfo {
+  double top1 = 0;  // 0..1
+  std::int64_t samples = 0;
+  std::string split;  // "test"
+  bool reused = false;
+};
+
+struct ModelFile {
+  std::string path;  // relative to the run folder
+  std::string precision;
+  std::string sha256;
+  std::int64_t size_bytes = 0;
+  std::optional<AccuracyInfo> accuracy;
+  std::vector<MeasurementInfo> measurements;
+};
+
+struct FrontModel {
+  std::string id;
+  std::string space;
+  std::vector<int> genotype;
+  std::int64_t parameters = 0, macs = 0, peak_activation_bytes = 0;
+  double validation_top1 = 0;
+  double screen_latency_ms = 0;  // of the random-weight file, before training
+  std::vector<ModelFile> files;
+  std::vector<std::string> notes;  // "int8 does not pay here: 1.03 x the latency of fp32"
+};
+
+// One evaluated candidate of the search, for the plots of evolution over time and of everything tried.
+struct CandidatePoint {
+  std::uint64_t id = 0;
+  double seconds = 0;  // of campaign time when it was told
+  std::optional<double> validation_top1;
+  std::optional<double> latency_ms;
+  std::int64_t parameters = 0, macs = 0;
+  std::string outcome;  // "evaluated", "too slow", "failed: ..."
+  bool reused = false;
+};
+
+struct DeviceFact {
+  std::string label, value;
+};
+
+struct StageTime {
+  std::string name;  // "teacher", "search", "finalists"
+  double seconds = 0;
+  double waiting_seconds = 0;  // training stood still because the host measured
+};
+
+struct CampaignResult {
+  std::string campaign;
+  std::uint64_t seed = 1;
+  std::string finch_version;
+  std::string started, finished;  // UTC, ISO 8601
+  std::string status;             // "finished", "finished early", "interrupted"
+  std::vector<ObjectiveInfo> objectives;
+  std::vector<FrontModel> models;  // the front, fastest first
+  std::vector<CandidatePoint> candidates;
+  std::vector<DeviceFact> device;
+  std::vector<StageTime> stages;
+  std::string data_hash;
+  std::string config_toml;  // as resolved
+  std::string reproduce;    // the command
+  double teacher_top1 = 0;  // validation; 0: none
+  std::int64_t reused_results = 0;
+  std::vector<std::string> notes;  // "energy: not measured, no power sensor"
+};
+
+}  // namespace finch::controller

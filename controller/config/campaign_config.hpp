@@ -1,0 +1,115 @@
+// A campaign as the user wrote it, checked and with defaults filled in. A plain value; concurrent reads are safe.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "controller/error.hpp"
+
+namespace finch::controller {
+
+struct DataConfig {
+  std::string format = "idx";  // "idx" | "folder"
+  std::string path;
+  std::int64_t validation_samples = 5000;
+};
+
+struct ObjectiveConfig {
+  std::string name;       // "accuracy", "latency", "parameters", "macs", "memory", "file_size"
+  std::string direction;  // "maximize" | "minimize"
+  std::string unit;       // "%", "ms", "", "", "bytes", "bytes"
+};
+
+// Hard limits; absent: none. A candidate beyond one is dropped before it is trained.
+struct ConstraintConfig {
+  std::optional<double> latency_ms;
+  std::optional<double> parameters;
+  std::optional<double> macs;
+  std::optional<double> memory_mb;  // peak activation memory, MiB; also bounded by the device's profile
+};
+
+struct SearchConfig {
+  std::string algorithm = "nsga2";
+  std::int64_t population = 16;
+};
+
+struct BudgetConfig {
+  std::optional<double> hours;             // of the whole campaign, teacher and finalists included
+  std::optional<std::int64_t> evaluations; // of trained candidates
+};
+
+struct TeacherConfig {
+  bool enabled = true;
+  std::optional<std::string> torchscript;  // path of a TorchScript file to load instead of training
+  double epochs = 2;
+  double learning_rate = 2e-3;
+};
+
+struct TrainConfig {
+  double epochs = 1;           // of a candidate during the search
+  double finalist_epochs = 3;  // of a finalist, on top of what it has learnt
+  std::int64_t batch_size = 128;
+  double learning_rate = 4e-3;
+  double weight_decay = 1e-4;
+  double label_smoothing = 0.05;
+  double temperature = 3.0;
+  double distillation_weight = 0.7;
+  bool flip = true;
+  std::int64_t crop_padding = 0;
+  bool inherit = true;        // a child starts from its parent's weights where shapes agree
+  std::int64_t threads = 0;   // 0: all cores of the trainer's host
+};
+
+struct FinalistConfig {
+  std::int64_t count = 6;
+};
+
+struct DeployConfig {
+  std::string runtime = "onnxruntime";
+  std::string provider = "cpu";
+  std::string precision = "fp32";  // what the search measures; finalists are measured as fp32 and as int8
+  std::int64_t threads = 0;        // 0: the profile's default
+  std::int64_t batch = 1;
+};
+
+struct MeasureConfig {
+  std::string search_tier = "screen";     // "quick" | "screen" | "certify"
+  std::string finalist_tier = "certify";
+};
+
+struct DeviceConfig {
+  std::string name = "local";     // "local": an agent that finch starts on this machine
+  std::string profile = "local";  // file name in profiles/ without .toml, or a path
+};
+
+struct CampaignConfig {
+  std::filesystem::path file;  // where it was read from; relative paths in it are relative to its folder
+  std::string text;            // the file as it was read
+  std::string name;
+  std::uint64_t seed = 1;
+  DataConfig data;
+  std::string space = "mobilenet";
+  std::vector<ObjectiveConfig> objectives;  // [0] is accuracy
+  ConstraintConfig constraints;
+  SearchConfig search;
+  BudgetConfig budget;
+  TeacherConfig teacher;
+  TrainConfig train;
+  FinalistConfig finalists;
+  DeployConfig deploy;
+  MeasureConfig measure;
+  std::vector<DeviceConfig> devices;  // at least one; this version uses the first
+};
+
+// Errors name file, line and key, and the nearest known key; exit code `usage`.
+std::expected<CampaignConfig, Error> load_campaign(const std::filesystem::path& file);
+std::expected<CampaignConfig, Error> parse_campaign(const std::string& text, const std::filesystem::path& file);
+
+// The configuration with every default written out, as TOML that load_campaign() reads back to the same value.
+std::string resolved_toml(const CampaignConfig& config);
+
+}  // namespace finch::controller

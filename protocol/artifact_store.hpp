@@ -1,0 +1,41 @@
+// Files by SHA-256 in one folder: what two ends of the wire exchange and what is kept for reuse. Several processes may
+// use one folder at once: files appear by rename, complete and verified. Thread safe.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "protocol/error.hpp"
+
+namespace finch::protocol {
+
+std::string sha256_hex(std::span<const std::byte> bytes);
+std::string sha256_hex(std::string_view bytes);
+std::expected<std::string, Error> sha256_of_file(const std::filesystem::path& path);
+
+class ArtifactStore {
+ public:
+  explicit ArtifactStore(std::filesystem::path root);
+
+  bool has(const std::string& sha256) const;
+  std::filesystem::path path_of(const std::string& sha256) const;  // root/ab/abcdef...
+  // Copies (or links) the file in; its name is its hash.
+  std::expected<std::string, Error> add_file(const std::filesystem::path& path);
+  std::expected<std::string, Error> add_bytes(std::string_view bytes);
+
+  // A transfer that may be broken off and go on later: bytes already here of an incomplete file.
+  std::int64_t partial_bytes(const std::string& sha256) const;
+  // Appends at `offset`. Error: offset is not partial_bytes(), disk full (names folder and need).
+  std::expected<void, Error> append(const std::string& sha256, std::int64_t offset, std::string_view data);
+  // Verifies the hash and makes the file visible. A wrong hash deletes the partial file.
+  std::expected<void, Error> commit(const std::string& sha256);
+
+ private:
+  std::filesystem::path root_;
+};
+
+}  // namespace finch::protocol

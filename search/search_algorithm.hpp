@@ -1,0 +1,63 @@
+// Ask/tell: a search algorithm proposes genotypes and learns outcomes; it owns its random generator and never blocks.
+// Not thread safe. Deterministic: the same seed and the same sequence of ask and tell calls give the same proposals.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "search/error.hpp"
+#include "search/search_space.hpp"
+
+namespace finch::search {
+
+using CandidateId = std::uint64_t;  // 1, 2, 3, ... in the order of asking
+
+struct Proposal {
+  CandidateId id = 0;
+  Genotype genotype;                  // canonical
+  std::optional<CandidateId> parent;  // whose weights a child may inherit; always an id asked before
+};
+
+struct Outcome {
+  // One value an objective, in the campaign's order, minimised (accuracy is told as error, 100 - top1 %).
+  // Empty when the candidate failed or was dropped before it was evaluated.
+  std::vector<double> objectives;
+  // Sum of relative constraint violations, 0 = feasible (Deb 2002, constrained domination). Failed: infinity.
+  double violation = 0.0;
+};
+
+class SearchAlgorithm {
+ public:
+  virtual ~SearchAlgorithm() = default;
+
+  // Up to n new proposals, each different from all before it; fewer when the space is exhausted.
+  virtual std::vector<Proposal> ask(std::size_t n) = 0;
+  // REQUIRES: id was asked and not told.
+  virtual void tell(CandidateId id, const Outcome& outcome) = 0;
+};
+
+struct AlgorithmConfig {
+  std::string name = "nsga2";  // "nsga2", "random"
+  std::uint64_t seed = 1;
+  std::size_t objectives = 2;
+  std::size_t population = 16;
+  double crossover_probability = 0.9;
+  // Mutation changes each decision with this probability; 0 means 1 / number of decisions.
+  double mutation_probability = 0.0;
+  // Constraints that are known before any evaluation (parameters, MACs, memory): false rejects the genotype unasked.
+  std::function<bool(const Genotype&)> admissible;
+};
+
+// `space` must outlive the algorithm. Errors: unknown name (lists the known ones), no objective, population < 4.
+std::expected<std::unique_ptr<SearchAlgorithm>, Error> make_search_algorithm(const AlgorithmConfig& config,
+                                                                             const SearchSpace& space);
+std::vector<std::string> search_algorithm_names();
+
+}  // namespace finch::search

@@ -1,0 +1,59 @@
+// A search space: decisions, and how a vector of choices becomes a network. Implementations are immutable after
+// construction and safe to share between threads.
+#pragma once
+
+#include <cstddef>
+#include <expected>
+#include <memory>
+#include <random>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "search/error.hpp"
+#include "search/network.hpp"
+
+namespace finch::search {
+
+// One small integer a decision, 0 <= genotype[i] < decisions()[i].choices.size().
+using Genotype = std::vector<int>;
+
+struct Decision {
+  std::string name;                  // "stage1.depth", "stage1.block0.kernel_size"
+  std::vector<std::string> choices;  // what each value means: "3", "5", "7"
+};
+
+// All that a space needs to know about the task.
+struct SpaceConfig {
+  std::string name = "mobilenet";
+  TensorShape image;  // as in the data set
+  std::int64_t classes = 0;
+};
+
+class SearchSpace {
+ public:
+  virtual ~SearchSpace() = default;
+
+  virtual std::string_view name() const = 0;
+  virtual std::span<const Decision> decisions() const = 0;
+  // Same network, same canonical genotype: decisions that have no effect (blocks beyond the depth) are set to 0.
+  // REQUIRES: valid(genotype).
+  virtual Genotype canonical(const Genotype& genotype) const = 0;
+  virtual std::expected<Network, Error> decode(const Genotype& genotype) const = 0;
+
+  bool valid(const Genotype& genotype) const;
+  Genotype smallest() const;  // first choice everywhere: the spaces list choices from cheap to costly
+  Genotype largest() const;   // last choice everywhere
+  Genotype random(std::mt19937_64& generator) const;  // uniform over decisions, canonical
+};
+
+// Errors: unknown name (names the known ones), an image size or class count that the space cannot serve.
+std::expected<std::unique_ptr<SearchSpace>, Error> make_search_space(const SpaceConfig& config);
+std::vector<std::string> search_space_names();
+
+// "0,2,1": how a genotype is written in files and on the wire.
+std::string to_string(const Genotype& genotype);
+std::expected<Genotype, Error> parse_genotype(std::string_view text);
+
+}  // namespace finch::search
