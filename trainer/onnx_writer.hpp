@@ -1,0 +1,63 @@
+// Writes a network with its weights as an ONNX model, fp32 or int8 (QDQ). No LibTorch. Pure functions; thread safe.
+//
+// Input `image`, float32 [N, C, H, W] in [0, 1]; output `logits`, [N, classes]. Opset 17.
+// Every model is checked by onnx's own checker before it is returned.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "search/network.hpp"
+#include "trainer/error.hpp"
+#include "trainer/network_weights.hpp"
+
+namespace finch::trainer {
+
+struct OnnxMetadata {
+  std::string space;
+  std::string genotype;  // "0,2,1"
+  std::string campaign;
+  std::vector<std::string> class_names;
+};
+
+enum class BatchDimension { one, dynamic };
+
+// The serialized ModelProto. Errors: weights that do not fit the network, what the checker says.
+std::expected<std::string, Error> write_onnx(const search::Network& network, const NetworkWeights& weights,
+                                             const OnnxMetadata& metadata, BatchDimension batch);
+
+// Range of a node's output seen on the calibration set; by node index.
+struct ActivationRange {
+  float low = 0;
+  float high = 0;
+};
+
+// Post-training int8: QuantizeLinear/DequantizeLinear pairs, weights int8 symmetric per output channel, activations
+// uint8 asymmetric per tensor, biases int32. REQUIRES: ranges.size() == network.nodes.size().
+std::expected<std::string, Error> write_quantized_onnx(const search::Network& network, const NetworkWeights& weights,
+                                                       std::span<const ActivationRange> ranges,
+                                                       const OnnxMetadata& metadata, BatchDimension batch);
+
+// Collects activations and chooses ranges that lose little (not merely min and max). Not thread safe.
+class RangeObserver {
+ public:
+  explicit RangeObserver(std::size_t nodes);
+  // `values`: any number of outputs of the node.
+  void observe(std::int32_t node, std::span<const float> values);
+  std::vector<ActivationRange> ranges() const;
+
+ private:
+  struct Histogram {
+    float low = 0, high = 0;
+    std::vector<double> counts;
+  };
+  std::vector<Histogram> histograms_;
+};
+
+// Sets denormal values to zero (they can make a trained network slower than a random one); returns how many.
+std::int64_t flush_denormals(NetworkWeights& weights);
+
+}  // namespace finch::trainer
