@@ -28,7 +28,8 @@ class Authority {
 };
 
 // A new key at folder/key.pem (0600) and a certificate request for it, PEM.
-std::expected<std::string, Error> make_certificate_request(const std::string& name, const std::filesystem::path& folder);
+std::expected<std::string, Error> make_certificate_request(const std::string& name,
+                                                           const std::filesystem::path& folder);
 std::expected<std::string, Error> fingerprint_of(const std::string& certificate_pem);
 
 }  // namespace finch::protocol
