@@ -31,7 +31,8 @@ struct Input {
 // (x - mean) / stddev per channel. The values belong to the data set, not to the architecture: trainer and exporter
 // fill them in.
 struct Normalize {};
-// Bilinear, half-pixel centres, no antialiasing (ONNX Resize "linear"/"half_pixel"; torch interpolate align_corners=false).
+// Bilinear, half-pixel centres, no antialiasing (ONNX Resize "linear"/"half_pixel"; torch interpolate
+// align_corners=false).
 struct Resize {
   std::int64_t height = 0;
   std::int64_t width = 0;
@@ -64,7 +65,8 @@ using Operation =
     std::variant<Input, Normalize, Resize, Convolution, Activation, Add, Scale, GlobalAveragePool, Linear>;
 
 struct Node {
-  // Unique and stable across genotypes ("stage2.block1.expand"): a child inherits its parent's weights by name and shape.
+  // Unique and stable across genotypes ("stage2.block1.expand"): a child inherits its parent's weights by name and
+  // shape.
   std::string name;
   Operation operation;
   std::vector<std::int32_t> inputs;  // indices of earlier nodes

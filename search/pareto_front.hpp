@@ -1,4 +1,5 @@
-// Pareto dominance and the archive of non-dominated points; all objectives are minimised. Plain values; not thread safe.
+// Pareto dominance and the archive of non-dominated points; all objectives are minimised. Plain values; not thread
+// safe.
 #pragma once
 
 #include <cstdint>

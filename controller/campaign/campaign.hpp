@@ -24,7 +24,8 @@ namespace finch::controller {
 class Campaign {
  public:
   // A new run folder. Errors: exists and is not empty (says to resume), held by another finch, not writable.
-  static std::expected<std::unique_ptr<Campaign>, Error> create(const CampaignConfig& config, const DeviceProfile& profile,
+  static std::expected<std::unique_ptr<Campaign>, Error> create(const CampaignConfig& config,
+                                                                const DeviceProfile& profile,
                                                                 const std::filesystem::path& run_folder);
   // Goes on with an existing run folder. Errors: none there, damaged, held by another finch.
   static std::expected<std::unique_ptr<Campaign>, Error> open(const std::filesystem::path& run_folder);
@@ -35,7 +36,8 @@ class Campaign {
   // Until finished, failed (error), or stop was requested (error with exit code `interrupted`). `show` is called
   // about four times a second. Artifacts are read from the home, jobs go through the store.
   virtual std::expected<void, Error> run(const Home& home, FarmStore& store,
-                                         const std::function<void(const CampaignStatus&)>& show, std::stop_token stop) = 0;
+                                         const std::function<void(const CampaignStatus&)>& show,
+                                         std::stop_token stop) = 0;
   // What is known so far, finished or not.
   virtual std::expected<CampaignResult, Error> result() = 0;
 };

@@ -38,8 +38,8 @@ struct SearchConfig {
 };
 
 struct BudgetConfig {
-  std::optional<double> hours;             // of the whole campaign, teacher and finalists included
-  std::optional<std::int64_t> evaluations; // of trained candidates
+  std::optional<double> hours;              // of the whole campaign, teacher and finalists included
+  std::optional<std::int64_t> evaluations;  // of trained candidates
 };
 
 struct TeacherConfig {
@@ -60,8 +60,8 @@ struct TrainConfig {
   double distillation_weight = 0.7;
   bool flip = true;
   std::int64_t crop_padding = 0;
-  bool inherit = true;        // a child starts from its parent's weights where shapes agree
-  std::int64_t threads = 0;   // 0: all cores of the trainer's host
+  bool inherit = true;       // a child starts from its parent's weights where shapes agree
+  std::int64_t threads = 0;  // 0: all cores of the trainer's host
 };
 
 struct FinalistConfig {
@@ -77,7 +77,7 @@ struct DeployConfig {
 };
 
 struct MeasureConfig {
-  std::string search_tier = "screen";     // "quick" | "screen" | "certify"
+  std::string search_tier = "screen";  // "quick" | "screen" | "certify"
   std::string finalist_tier = "certify";
 };
 

@@ -12,10 +12,10 @@
 namespace finch::controller {
 
 struct DeviceProfile {
-  std::string name;         // "raspberry-pi-4"
-  std::string description;  // "Raspberry Pi 4 Model B, 4 x Cortex-A72 at 1.8 GHz"
-  std::int64_t cores = 0;       // 0: as found on the device
-  std::int64_t memory_mb = 0;   // MiB; 0: as found
+  std::string name;            // "raspberry-pi-4"
+  std::string description;     // "Raspberry Pi 4 Model B, 4 x Cortex-A72 at 1.8 GHz"
+  std::int64_t cores = 0;      // 0: as found on the device
+  std::int64_t memory_mb = 0;  // MiB; 0: as found
   // Share of memory that one model may use for activations before it is refused, 0..1.
   double memory_budget = 0.5;
   std::vector<std::string> sensors;    // "thermal", "throttle", "pmic-sum", "rail", ...

@@ -14,10 +14,10 @@
 namespace finch::controller {
 
 struct FarmOptions {
-  std::string bind_address = "127.0.0.1";  // "0.0.0.0" for `finch serve`
-  std::uint16_t port = 0;                  // 0: any free one
-  bool local_workers = true;               // start finch-agent and finch-trainer here when jobs want them
-  std::string local_profile = "local";     // given to the local agent
+  std::string bind_address = "127.0.0.1";       // "0.0.0.0" for `finch serve`
+  std::uint16_t port = 0;                       // 0: any free one
+  bool local_workers = true;                    // start finch-agent and finch-trainer here when jobs want them
+  std::string local_profile = "local";          // given to the local agent
   std::function<void(const std::string&)> log;  // one line a call, from any thread
 };
 

@@ -41,10 +41,10 @@ struct JobStatus {
 
 struct Submission {
   std::string key;
-  std::string campaign;    // who wants it; a job may be wanted by several
-  std::string target;      // device name for measure and evaluate; empty: any trainer
-  int priority = 0;        // greater first, then oldest first
-  std::string job;         // serialized protocol::Job
+  std::string campaign;  // who wants it; a job may be wanted by several
+  std::string target;    // device name for measure and evaluate; empty: any trainer
+  int priority = 0;      // greater first, then oldest first
+  std::string job;       // serialized protocol::Job
 };
 
 struct QueuedJob {
@@ -59,7 +59,7 @@ struct DeviceRecord {
   std::string profile;
   std::string description;  // serialized protocol::DeviceDescription; empty: invited, never seen
   bool connected = false;
-  std::string last_seen;    // UTC, ISO 8601
+  std::string last_seen;  // UTC, ISO 8601
 };
 
 class FarmStore {
@@ -88,9 +88,11 @@ class FarmStore {
   std::expected<void, Error> report_progress(const std::string& key, std::uint64_t token, double fraction,
                                              const std::string& message);
   // Records the result exactly once; false when the token is stale or the job is finished already.
-  std::expected<bool, Error> complete(const std::string& key, std::uint64_t token, const std::string& result, bool failed);
+  std::expected<bool, Error> complete(const std::string& key, std::uint64_t token, const std::string& result,
+                                      bool failed);
   // Back into the queue after a crash or a lost connection; after `max_attempts` leases it fails with `why`.
-  std::expected<void, Error> release(const std::string& key, std::uint64_t token, const std::string& why, int max_attempts = 4);
+  std::expected<void, Error> release(const std::string& key, std::uint64_t token, const std::string& why,
+                                     int max_attempts = 4);
   // Leases that were given by an earlier server: their workers may come back until a deadline.
   std::expected<std::vector<JobStatus>, Error> leased();
 

@@ -14,7 +14,7 @@ struct Home {
 
   std::filesystem::path authority() const { return root / "authority"; }
   std::filesystem::path artifacts() const { return root / "artifacts"; }
-  std::filesystem::path workers() const { return root / "workers"; }    // identities and caches of local workers
+  std::filesystem::path workers() const { return root / "workers"; }  // identities and caches of local workers
   std::filesystem::path logs() const { return root / "logs"; }
   std::filesystem::path farm_db() const { return root / "farm.db"; }
   std::filesystem::path serve_file() const { return root / "serve.json"; }  // {"pid", "port"} while a farm is served

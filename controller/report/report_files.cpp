@@ -1,0 +1,86 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <format>
+
+#include "controller/report/report.hpp"
+
+namespace finch::controller {
+namespace {
+
+// RFC 4180: quoted when needed, quotes doubled.
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char character : text) {
+    if (character == '"') quoted += '"';
+    quoted += character;
+  }
+  return quoted + '"';
+}
+
+std::expected<void, Error> write_atomically(const std::filesystem::path& path, const std::string& text) {
+  const auto fail = [&](const char* what) {
+    const int error = errno;
+    return std::unexpected(Error{std::format("{}: cannot {}: {}{}", path.string(), what, std::strerror(error),
+                                             error == ENOSPC ? "; free some space and run: finch report" : "")});
+  };
+  std::filesystem::path temporary = path;
+  temporary += std::format(".{}.tmp", ::getpid());
+  const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (file < 0) return fail("write");
+  std::size_t written = 0;
+  bool good = true;
+  while (good && written < text.size()) {
+    const ssize_t count = ::write(file, text.data() + written, text.size() - written);
+    good = count > 0;
+    if (good) written += static_cast<std::size_t>(count);
+  }
+  good = good && ::fsync(file) == 0;
+  if (!good) {
+    const auto error = fail("write");
+    ::close(file);
+    ::unlink(temporary.c_str());
+    return error;
+  }
+  ::close(file);
+  if (::rename(temporary.c_str(), path.c_str()) != 0) return fail("rename into place");
+  return {};
+}
+
+}  // namespace
+
+std::string front_csv(const CampaignResult& result) {
+  std::string text =
+      "id,precision,top1,samples,split,device,tier,verdict,threads,batch,median_ms,ci_low_ms,ci_high_ms,p90_ms,p99_ms,"
+      "load_peak_bytes,run_peak_bytes,size_bytes,parameters,macs,space,genotype,path,sha256\n";
+  for (const FrontModel& model : result.models) {
+    std::string genotype;
+    for (const int choice : model.genotype) genotype += (genotype.empty() ? "" : " ") + std::to_string(choice);
+    for (const ModelFile& file : model.files) {
+      const std::string accuracy =
+          file.accuracy ? std::format("{},{},{}", file.accuracy->top1, file.accuracy->samples, file.accuracy->split)
+                        : ",,";
+      const std::string tail = std::format("{},{},{},{},{},{},{}", file.size_bytes, model.parameters, model.macs,
+                                           csv_field(model.space), genotype, csv_field(file.path), file.sha256);
+      const std::string head = std::format("{},{},{}", csv_field(model.id), file.precision, accuracy);
+      if (file.measurements.empty()) text += head + ",,,,,,,,,,,,," + tail + "\n";
+      for (const MeasurementInfo& m : file.measurements) {
+        text += std::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", head, csv_field(m.device), m.tier, m.verdict,
+                            m.deploy.threads, m.deploy.batch, m.median_ms, m.ci_low_ms, m.ci_high_ms, m.p90_ms,
+                            m.p99_ms, m.load_peak_bytes, m.run_peak_bytes, tail);
+      }
+    }
+  }
+  return text;
+}
+
+std::expected<void, Error> write_report(const CampaignResult& result, const std::filesystem::path& run_folder) {
+  return write_atomically(run_folder / "front.json", front_json(result))
+      .and_then([&] { return write_atomically(run_folder / "front.csv", front_csv(result)); })
+      .and_then([&] { return write_atomically(run_folder / "report.html", report_html(result)); });
+}
+
+}  // namespace finch::controller

@@ -1,0 +1,104 @@
+#include "controller/report/report_json.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "controller/report/report.hpp"
+
+namespace finch::controller {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json file_value(const ModelFile& file) {
+  Json value = {{"path", file.path},     {"precision", file.precision},
+                {"sha256", file.sha256}, {"size_bytes", file.size_bytes},
+                {"accuracy", nullptr},   {"measurements", Json::array()}};
+  if (file.accuracy) {
+    value["accuracy"] = {{"top1", file.accuracy->top1},
+                         {"samples", file.accuracy->samples},
+                         {"split", file.accuracy->split},
+                         {"reused", file.accuracy->reused}};
+  }
+  for (const MeasurementInfo& measurement : file.measurements) {
+    value["measurements"].push_back(measurement_value(measurement));
+  }
+  return value;
+}
+
+}  // namespace
+
+Json measurement_value(const MeasurementInfo& measurement) {
+  const DeployInfo& deploy = measurement.deploy;
+  Json value = {
+      {"device", measurement.device},
+      {"profile", measurement.profile},
+      {"runtime", measurement.runtime},
+      {"tier", measurement.tier},
+      {"deploy",
+       {{"runtime", deploy.runtime},
+        {"provider", deploy.provider},
+        {"precision", deploy.precision},
+        {"threads", deploy.threads},
+        {"batch", deploy.batch}}},
+      {"verdict", measurement.verdict},
+      {"reasons", measurement.reasons},
+      {"latency_ms",
+       {{"median", measurement.median_ms},
+        {"ci_low", measurement.ci_low_ms},
+        {"ci_high", measurement.ci_high_ms},
+        {"p90", measurement.p90_ms},
+        {"p99", measurement.p99_ms},
+        {"runs", measurement.runs}}},
+      {"memory_bytes", {{"load_peak", measurement.load_peak_bytes}, {"run_peak", measurement.run_peak_bytes}}},
+      {"energy_mj", nullptr},
+      {"artifact_sha256", measurement.artifact_sha256},
+      {"raw", nullptr},
+      {"reused", measurement.reused}};
+  if (measurement.energy) {
+    value["energy_mj"] = {{"gross", measurement.energy->gross_mj},
+                          {"net", measurement.energy->net_mj},
+                          {"provenance", measurement.energy->provenance}};
+  }
+  if (measurement.raw) value["raw"] = *measurement.raw;
+  return value;
+}
+
+Json front_value(const CampaignResult& result) {
+  Json value = {{"format", 1},
+                {"campaign", result.campaign},
+                {"seed", result.seed},
+                {"status", result.status},
+                {"finch_version", result.finch_version},
+                {"objectives", Json::array()},
+                {"models", Json::array()},
+                {"notes", result.notes}};
+  for (const ObjectiveInfo& objective : result.objectives) {
+    value["objectives"].push_back(
+        {{"name", objective.name}, {"direction", objective.direction}, {"unit", objective.unit}});
+  }
+  for (const FrontModel& model : result.models) {
+    Json files = Json::array();
+    for (const ModelFile& file : model.files) files.push_back(file_value(file));
+    value["models"].push_back({{"id", model.id},
+                               {"space", model.space},
+                               {"genotype", model.genotype},
+                               {"parameters", model.parameters},
+                               {"macs", model.macs},
+                               {"peak_activation_bytes", model.peak_activation_bytes},
+                               {"validation_top1", model.validation_top1},
+                               {"screen_latency_ms", model.screen_latency_ms},
+                               {"files", std::move(files)},
+                               {"notes", model.notes}});
+  }
+  return value;
+}
+
+std::string measurement_json(const MeasurementInfo& measurement) {
+  return measurement_value(measurement).dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string front_json(const CampaignResult& result) {
+  return front_value(result).dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace finch::controller

@@ -1,0 +1,161 @@
+#include "search/network.hpp"
+
+#include <format>
+#include <type_traits>
+#include <unordered_set>
+#include <utility>
+
+namespace finch::search {
+namespace {
+
+using Inferred = std::expected<TensorShape, std::string>;
+using Shapes = std::vector<TensorShape>;
+
+std::string text(const TensorShape& shape) {
+  return std::format("[{}, {}, {}]", shape.channels, shape.height, shape.width);
+}
+
+Inferred infer(const Input& operation, const Shapes&) {
+  if (operation.shape.channels < 1 || operation.shape.height < 1 || operation.shape.width < 1) {
+    return std::unexpected("the input " + text(operation.shape) + " is empty");
+  }
+  return operation.shape;
+}
+
+Inferred infer(const Normalize&, const Shapes& inputs) {
+  return inputs[0];
+}
+
+Inferred infer(const Resize& operation, const Shapes& inputs) {
+  if (operation.height < 1 || operation.width < 1) return std::unexpected("the size to resize to is empty");
+  return TensorShape{inputs[0].channels, operation.height, operation.width};
+}
+
+Inferred infer(const Convolution& operation, const Shapes& inputs) {
+  const TensorShape& in = inputs[0];
+  if (operation.out_channels < 1 || operation.kernel_size < 1 || operation.stride < 1 || operation.padding < 0 ||
+      operation.groups < 1) {
+    return std::unexpected("channels, kernel size, stride and groups must be at least 1, padding at least 0");
+  }
+  if (in.channels % operation.groups != 0 || operation.out_channels % operation.groups != 0) {
+    return std::unexpected(std::format("{} groups divide neither {} nor {} channels", operation.groups, in.channels,
+                                       operation.out_channels));
+  }
+  const auto size = [&](std::int64_t length) {
+    const std::int64_t room = length + 2 * operation.padding - operation.kernel_size;
+    return room < 0 ? 0 : room / operation.stride + 1;
+  };
+  const TensorShape out{operation.out_channels, size(in.height), size(in.width)};
+  if (out.height < 1 || out.width < 1) {
+    return std::unexpected(std::format("a kernel of {} does not fit into {}", operation.kernel_size, text(in)));
+  }
+  return out;
+}
+
+Inferred infer(const Activation&, const Shapes& inputs) {
+  return inputs[0];
+}
+
+Inferred infer(const Add&, const Shapes& inputs) {
+  if (inputs[0] != inputs[1]) return std::unexpected("cannot add " + text(inputs[0]) + " and " + text(inputs[1]));
+  return inputs[0];
+}
+
+Inferred infer(const Scale&, const Shapes& inputs) {
+  if (inputs[1] != TensorShape{inputs[0].channels, 1, 1}) {
+    return std::unexpected("cannot scale " + text(inputs[0]) + " by " + text(inputs[1]));
+  }
+  return inputs[0];
+}
+
+Inferred infer(const GlobalAveragePool&, const Shapes& inputs) {
+  return TensorShape{inputs[0].channels, 1, 1};
+}
+
+Inferred infer(const Linear& operation, const Shapes& inputs) {
+  if (operation.out_features < 1) return std::unexpected("a fully connected layer needs at least one output");
+  if (inputs[0].height != 1 || inputs[0].width != 1) {
+    return std::unexpected("a fully connected layer takes [features, 1, 1], not " + text(inputs[0]));
+  }
+  return TensorShape{operation.out_features, 1, 1};
+}
+
+std::size_t arity(const Operation& operation) {
+  if (std::holds_alternative<Input>(operation)) return 0;
+  return std::holds_alternative<Add>(operation) || std::holds_alternative<Scale>(operation) ? 2 : 1;
+}
+
+}  // namespace
+
+NetworkBuilder::NetworkBuilder(TensorShape input) {
+  add("image", Input{input}, {});
+}
+
+std::int32_t NetworkBuilder::add(std::string name, Operation operation, std::vector<std::int32_t> inputs) {
+  const auto index = static_cast<std::int32_t>(network_.nodes.size());
+  if (!error_.empty()) return index - 1;
+  Shapes shapes;
+  for (const std::int32_t input : inputs) {
+    if (input < 0 || input >= index) {
+      error_ = std::format("node '{}': input {} is not an earlier node", name, input);
+      return index - 1;
+    }
+    shapes.push_back(network_.nodes[static_cast<std::size_t>(input)].shape);
+  }
+  if (shapes.size() != arity(operation)) {
+    error_ = std::format("node '{}': {} takes {} inputs, not {}", name, operation_name(operation), arity(operation),
+                         shapes.size());
+    return index - 1;
+  }
+  const Inferred shape = std::visit([&](const auto& op) { return infer(op, shapes); }, operation);
+  if (!shape) {
+    error_ = std::format("node '{}' ({}): {}", name, operation_name(operation), shape.error());
+    return index - 1;
+  }
+  network_.nodes.push_back({std::move(name), std::move(operation), std::move(inputs), *shape});
+  return index;
+}
+
+const TensorShape& NetworkBuilder::shape(std::int32_t node) const {
+  return network_.nodes.at(static_cast<std::size_t>(node)).shape;
+}
+
+std::expected<Network, Error> NetworkBuilder::finish() {
+  if (!error_.empty()) return std::unexpected(Error{error_});
+  std::unordered_set<std::string> names;
+  for (const Node& node : network_.nodes) {
+    if (!names.insert(node.name).second) return std::unexpected(Error{"two nodes are named '" + node.name + "'"});
+  }
+  const TensorShape& out = network_.output_shape();
+  if (out.height != 1 || out.width != 1) {
+    return std::unexpected(Error{"a network ends with [classes, 1, 1], not " + text(out)});
+  }
+  return std::move(network_);
+}
+
+const char* to_string(ActivationKind kind) {
+  switch (kind) {
+    case ActivationKind::relu:
+      return "relu";
+    case ActivationKind::relu6:
+      return "relu6";
+    case ActivationKind::hard_swish:
+      return "hard_swish";
+    case ActivationKind::hard_sigmoid:
+      return "hard_sigmoid";
+    case ActivationKind::sigmoid:
+      return "sigmoid";
+    case ActivationKind::silu:
+      return "silu";
+  }
+  return "?";
+}
+
+const char* operation_name(const Operation& operation) {
+  static constexpr const char* kNames[] = {"input", "normalize",           "resize", "convolution", "activation", "add",
+                                           "scale", "global_average_pool", "linear"};
+  static_assert(std::size(kNames) == std::variant_size_v<Operation>);
+  return kNames[operation.index()];
+}
+
+}  // namespace finch::search

@@ -1,0 +1,136 @@
+#include "search/nsga2.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "search/pareto_front.hpp"
+
+namespace finch::search {
+namespace {
+
+constexpr int kOffspringTries = 200;
+
+// 1/2, 1/4, 3/4, 1/8, 5/8, ... (van der Corput): any prefix is spread evenly.
+double van_der_corput(std::size_t index) {
+  double value = 0, weight = 0.5;
+  for (; index > 0; index /= 2, weight /= 2) value += weight * static_cast<double>(index % 2);
+  return value;
+}
+
+}  // namespace
+
+Nsga2::Nsga2(const AlgorithmConfig& config, const SearchSpace& space)
+    : config_(config), space_(space), generator_(config.seed), log_(space, config.admissible) {}
+
+double Nsga2::uniform() {
+  return static_cast<double>(generator_() >> 11) * 0x1.0p-53;
+}
+
+// Every decision near one common level: small networks are small in all respects, large ones in all.
+Genotype Nsga2::spread(double level) {
+  Genotype genotype;
+  for (const Decision& decision : space_.decisions()) {
+    const double top = static_cast<double>(decision.choices.size() - 1);
+    const double noise = (uniform() + uniform() + uniform() - 1.5) * 0.5;  // about normal, sigma 0.25
+    genotype.push_back(static_cast<int>(std::lround(std::clamp(level + noise, 0.0, 1.0) * top)));
+  }
+  return space_.canonical(genotype);
+}
+
+std::optional<Genotype> Nsga2::initial() {
+  while (initial_ < config_.population) {
+    const std::size_t index = initial_++;
+    if (index < 2) {
+      Genotype extreme = index == 0 ? space_.smallest() : space_.largest();
+      if (log_.is_new(extreme)) return extreme;
+      continue;
+    }
+    for (int i = 0; i < kOffspringTries; ++i) {
+      Genotype genotype = spread(van_der_corput(index - 1));
+      if (log_.is_new(genotype)) return genotype;
+    }
+  }
+  return std::nullopt;
+}
+
+const Nsga2::Individual& Nsga2::tournament() {
+  const Individual& a = population_[below(population_.size())];
+  const Individual& b = population_[below(population_.size())];
+  if (a.rank != b.rank) return a.rank < b.rank ? a : b;
+  return a.crowding >= b.crowding ? a : b;
+}
+
+Genotype Nsga2::offspring() {
+  const auto decisions = space_.decisions();
+  Genotype child = log_.genotype(tournament().id);
+  if (uniform() < config_.crossover_probability) {
+    const Genotype& other = log_.genotype(tournament().id);
+    for (std::size_t i = 0; i < child.size(); ++i) {
+      if (generator_() % 2 == 0) child[i] = other[i];
+    }
+  }
+  const double probability =
+      config_.mutation_probability > 0 ? config_.mutation_probability : 1.0 / static_cast<double>(decisions.size());
+  const std::size_t always = below(decisions.size());  // at least one: a copy would be proposed for nothing
+  for (std::size_t i = 0; i < child.size(); ++i) {
+    const std::size_t choices = decisions[i].choices.size();
+    if (choices > 1 && (i == always || uniform() < probability)) {
+      child[i] = static_cast<int>((static_cast<std::size_t>(child[i]) + 1 + below(choices - 1)) % choices);
+    }
+  }
+  return space_.canonical(child);
+}
+
+std::vector<Proposal> Nsga2::ask(std::size_t n) {
+  std::vector<Proposal> proposals;
+  while (proposals.size() < n) {
+    std::optional<Genotype> genotype = initial();
+    for (int i = 0; !genotype && !population_.empty() && i < kOffspringTries; ++i) {
+      Genotype child = offspring();
+      if (log_.is_new(child)) genotype = std::move(child);
+    }
+    if (!genotype) genotype = log_.new_random(generator_);
+    if (!genotype) break;
+    proposals.push_back(log_.propose(*genotype));
+  }
+  return proposals;
+}
+
+void Nsga2::tell(CandidateId id, const Outcome& outcome) {
+  log_.tell(id, outcome);
+  population_.push_back({.id = id, .outcome = outcome});
+  rank_population();
+  if (population_.size() > config_.population) population_.pop_back();
+}
+
+// Sorted best first: feasible ones by front and crowding, then the others by violation.
+void Nsga2::rank_population() {
+  std::vector<std::size_t> feasible;
+  std::vector<std::vector<double>> points;
+  for (std::size_t i = 0; i < population_.size(); ++i) {
+    const Outcome& outcome = population_[i].outcome;
+    if (outcome.violation <= 0 && !outcome.objectives.empty()) {
+      feasible.push_back(i);
+      points.push_back(outcome.objectives);
+    } else {
+      population_[i].rank = population_.size();
+      population_[i].crowding = -outcome.violation;
+    }
+  }
+  const auto fronts = non_dominated_sort(points);
+  for (std::size_t rank = 0; rank < fronts.size(); ++rank) {
+    std::vector<std::vector<double>> front;
+    for (const std::size_t i : fronts[rank]) front.push_back(points[i]);
+    const std::vector<double> crowding = crowding_distance(front);
+    for (std::size_t k = 0; k < fronts[rank].size(); ++k) {
+      Individual& individual = population_[feasible[fronts[rank][k]]];
+      individual.rank = rank;
+      individual.crowding = crowding[k];
+    }
+  }
+  std::ranges::stable_sort(population_, [](const Individual& a, const Individual& b) {
+    return a.rank != b.rank ? a.rank < b.rank : a.crowding > b.crowding;
+  });
+}
+
+}  // namespace finch::search

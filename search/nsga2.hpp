@@ -1,0 +1,39 @@
+// NSGA-II (Deb et al. 2002, IEEE TEC 6(2)) in its steady-state, asynchronous form: every answer enters the population
+// at once, and a proposal never waits for a generation. Constrained domination as in section VI. Not thread safe.
+#pragma once
+
+#include "search/proposal_log.hpp"
+
+namespace finch::search {
+
+class Nsga2 : public SearchAlgorithm {
+ public:
+  Nsga2(const AlgorithmConfig& config, const SearchSpace& space);
+  std::vector<Proposal> ask(std::size_t n) override;
+  void tell(CandidateId id, const Outcome& outcome) override;
+
+ private:
+  struct Individual {
+    CandidateId id;
+    Outcome outcome;
+    std::size_t rank = 0;  // 0 is the first front
+    double crowding = 0;
+  };
+
+  double uniform();  // [0, 1)
+  std::size_t below(std::size_t bound) { return static_cast<std::size_t>(generator_() % bound); }
+  std::optional<Genotype> initial();
+  Genotype spread(double level);
+  const Individual& tournament();
+  Genotype offspring();
+  void rank_population();
+
+  const AlgorithmConfig config_;
+  const SearchSpace& space_;
+  std::mt19937_64 generator_;
+  ProposalLog log_;
+  std::size_t initial_ = 0;  // members of the initial design tried so far
+  std::vector<Individual> population_;
+};
+
+}  // namespace finch::search

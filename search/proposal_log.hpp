@@ -1,0 +1,39 @@
+// What every algorithm remembers: which genotypes were proposed under which id, and what came of them.
+// Not thread safe.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "search/search_algorithm.hpp"
+
+namespace finch::search {
+
+class ProposalLog {
+ public:
+  ProposalLog(const SearchSpace& space, std::function<bool(const Genotype&)> admissible)
+      : space_(space), admissible_(std::move(admissible)) {}
+
+  // Neither proposed before nor excluded by a constraint that is known beforehand.
+  bool is_new(const Genotype& genotype) const;
+  // REQUIRES: is_new(genotype). Its parent is the evaluated genotype that differs in the fewest decisions.
+  Proposal propose(const Genotype& genotype);
+  // REQUIRES: id was proposed and not told.
+  void tell(CandidateId id, const Outcome& outcome);
+
+  const Genotype& genotype(CandidateId id) const { return genotypes_[id - 1]; }
+  // Tries random genotypes until one is new; nothing after many failures: the space is as good as exhausted.
+  std::optional<Genotype> new_random(std::mt19937_64& generator) const;
+
+ private:
+  const SearchSpace& space_;
+  std::function<bool(const Genotype&)> admissible_;
+  std::vector<Genotype> genotypes_;  // by id - 1
+  std::set<Genotype> seen_;
+  std::set<CandidateId> open_;
+  std::vector<CandidateId> evaluated_;
+};
+
+}  // namespace finch::search

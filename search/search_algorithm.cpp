@@ -1,0 +1,25 @@
+#include "search/search_algorithm.hpp"
+
+#include <format>
+
+#include "search/nsga2.hpp"
+#include "search/random_search.hpp"
+
+namespace finch::search {
+
+std::expected<std::unique_ptr<SearchAlgorithm>, Error> make_search_algorithm(const AlgorithmConfig& config,
+                                                                             const SearchSpace& space) {
+  if (config.objectives == 0) return std::unexpected(Error{"a search needs at least one objective"});
+  if (config.population < 4) {
+    return std::unexpected(Error{std::format("a population of {} is too small; use at least 4", config.population)});
+  }
+  if (config.name == "random") return std::make_unique<RandomSearch>(config, space);
+  if (config.name == "nsga2") return std::make_unique<Nsga2>(config, space);
+  return std::unexpected(Error{std::format("there is no search algorithm '{}'; known: nsga2, random", config.name)});
+}
+
+std::vector<std::string> search_algorithm_names() {
+  return {"nsga2", "random"};
+}
+
+}  // namespace finch::search

@@ -1,0 +1,70 @@
+#include "search/search_space.hpp"
+
+#include <charconv>
+#include <format>
+
+#include "search/mobilenet_space.hpp"
+
+namespace finch::search {
+
+bool SearchSpace::valid(const Genotype& genotype) const {
+  const auto all = decisions();
+  if (genotype.size() != all.size()) return false;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (genotype[i] < 0 || static_cast<std::size_t>(genotype[i]) >= all[i].choices.size()) return false;
+  }
+  return true;
+}
+
+Genotype SearchSpace::smallest() const {
+  return canonical(Genotype(decisions().size(), 0));
+}
+
+Genotype SearchSpace::largest() const {
+  Genotype genotype;
+  for (const Decision& decision : decisions()) genotype.push_back(static_cast<int>(decision.choices.size()) - 1);
+  return canonical(genotype);
+}
+
+Genotype SearchSpace::random(std::mt19937_64& generator) const {
+  Genotype genotype;
+  for (const Decision& decision : decisions()) {
+    // Not std::uniform_int_distribution: its results differ between standard libraries.
+    genotype.push_back(static_cast<int>(generator() % decision.choices.size()));
+  }
+  return canonical(genotype);
+}
+
+std::expected<std::unique_ptr<SearchSpace>, Error> make_search_space(const SpaceConfig& config) {
+  if (config.name == "mobilenet") return make_mobilenet_space(config);
+  return std::unexpected(Error{std::format("there is no search space '{}'; known: mobilenet", config.name)});
+}
+
+std::vector<std::string> search_space_names() {
+  return {"mobilenet"};
+}
+
+std::string to_string(const Genotype& genotype) {
+  std::string text;
+  for (const int choice : genotype) text += (text.empty() ? "" : ",") + std::to_string(choice);
+  return text;
+}
+
+std::expected<Genotype, Error> parse_genotype(std::string_view text) {
+  Genotype genotype;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (true) {
+    int choice = 0;
+    const auto [next, error] = std::from_chars(at, end, choice);
+    if (error != std::errc() || choice < 0 || (next != end && *next != ',')) {
+      return std::unexpected(
+          Error{std::format("'{}' is no genotype; expected numbers with commas, as in 0,2,1", text)});
+    }
+    genotype.push_back(choice);
+    if (next == end) return genotype;
+    at = next + 1;
+  }
+}
+
+}  // namespace finch::search
