@@ -60,7 +60,7 @@ struct AlgorithmConfig {
   // Mutation changes each decision with this probability; 0 means 1 / number of decisions.
   double mutation_probability = 0.0;
   // Constraints that are known before any evaluation (parameters, MACs, memory): false rejects the genotype unasked.
-  std::function<bool(const Genotype&)> admissible;
+  std::function<bool(const Genotype&)> admissible = {};
 };
 
 // `space` must outlive the algorithm. Errors: unknown name (lists the known ones), no objective, population < 4, a
