@@ -32,7 +32,7 @@ int main(int argc, char** argv) {
   m.eval();
   ActiveClock c;
   double a = top1([&](const torch::Tensor& x) { return m.forward(x); }, data->validation);
-  std::println("{} params {} macs {:.1f} s {:.0f} img/s val {:.4f} eval {:.0f} img/s", cost.parameters, cost.macs, timing.seconds, timing.images_per_second, a, 5000 / c.seconds());
+  std::println("cpu {:.0f} s; {} params {} macs {:.1f} s {:.0f} img/s val {:.4f} eval {:.0f} img/s", double(clock()) / CLOCKS_PER_SEC, cost.parameters, cost.macs, timing.seconds, timing.images_per_second, a, 5000 / c.seconds());
   if (getenv("WRITE_SOFT")) {
     auto plain = logits_of([&](const torch::Tensor& x) { return m.forward(x); }, data->train);
     auto flip = logits_of([&](const torch::Tensor& x) { return m.forward(x.flip(3)); }, data->train);

@@ -145,7 +145,7 @@ torch::Tensor NetworkModule::forward(const torch::Tensor& images, const Observer
     // Outputs that nobody needs any more give their memory back.
     for (const std::int32_t input : network_.nodes[i].inputs) {
       const auto at = static_cast<std::size_t>(input);
-      if (last_use_[at] == i) outputs[at] = {};
+      if (last_use_[at] == i) outputs[at].reset();
     }
   }
   return outputs.back();
