@@ -5,17 +5,13 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
-#include <string>
 #include <vector>
 
 #include "search/network.hpp"
 #include "trainer/network_weights.hpp"
+#include "trainer/tensor_file.hpp"
 
 namespace finch::trainer {
-
-// Parameters and BatchNorm statistics, "stage1.block0.expand.weight".
-using NamedTensors = std::map<std::string, torch::Tensor>;
 
 class NetworkModule : public torch::nn::Module {
  public:
@@ -31,7 +27,8 @@ class NetworkModule : public torch::nn::Module {
   // float32 [N, C, H, W] in [0, 1] -> logits [N, classes]. Errors of LibTorch are thrown as c10::Error.
   torch::Tensor forward(const torch::Tensor& images, const Observer& observer = {});
 
-  // Shares memory with the module. Names are "<node>.<tensor>".
+  // Parameters and BatchNorm statistics, named "<node>.<tensor>" ("stage1.block0.expand.weight"); shares memory with the
+  // module.
   const NamedTensors& state() const { return state_; }
   // Copies what agrees in name and shape; gives the number of tensors copied. The rest keeps its values.
   std::int64_t inherit(const NamedTensors& other);

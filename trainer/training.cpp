@@ -55,7 +55,7 @@ void Training::make_step() {
   for (auto& group : optimizer_->param_groups()) group.options().set_lr(rate);
   const Batch batch = batches_.next();
   torch::Tensor teacher;
-  if (soft_targets_.defined()) teacher = soft_targets_.index({batch.indices, batch.flipped});
+  if (soft_targets_.defined()) teacher = soft_targets_.index({batch.indices, batch.flipped}).to(torch::kFloat);
   optimizer_->zero_grad();
   distillation_loss(module_.forward(batch.images), batch.labels, teacher, options_.loss).backward();
   optimizer_->step();
