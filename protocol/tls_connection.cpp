@@ -4,302 +4,241 @@
 
 #include <array>
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/buffer.hpp>
-#include <boost/asio/connect.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/read.hpp>
-#include <boost/asio/ssl/error.hpp>
-#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <format>
-#include <limits>
 
-#include "protocol/openssl_handles.hpp"
+#include "protocol/identity.hpp"
 
 namespace finch::protocol {
-namespace asio = boost::asio;
 namespace {
 
-constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
+constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 
-std::string address_of(const asio::ip::tcp::socket& socket) {
-  boost::system::error_code error;
-  const auto endpoint = socket.remote_endpoint(error);
-  if (error) return "an unknown address";
-  const std::string address = endpoint.address().to_string();
-  return std::format("{}{}{}:{}", endpoint.address().is_v6() ? "[" : "", address, endpoint.address().is_v6() ? "]" : "",
-                     endpoint.port());
+std::string common_name(X509* certificate) {
+  std::array<char, 256> name{};
+  X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name.data(), name.size());
+  return name.data();
 }
 
-// What our own check says, and the alerts by which the other end tells that it does not accept our certificate.
-bool concerns_certificate(boost::system::error_code error) {
-  if (error.category() != asio::error::get_ssl_category()) return false;
-  switch (ERR_GET_REASON(static_cast<unsigned long>(error.value()))) {
-    case SSL_R_CERTIFICATE_VERIFY_FAILED:
-    case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
-    case SSL_R_TLSV1_ALERT_DECRYPT_ERROR:
-    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
-    case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
-    case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
-    case SSL_R_TLSV1_ALERT_ACCESS_DENIED:
-      return true;
-    default:
-      return false;
+std::string pem_of(X509* certificate) {
+  BIO* memory = BIO_new(BIO_s_mem());
+  PEM_write_bio_X509(memory, certificate);
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(memory, &data);
+  std::string pem(data, static_cast<std::size_t>(size));
+  BIO_free(memory);
+  return pem;
+}
+
+std::shared_ptr<asio::ssl::context> tls13(asio::ssl::context::method method) {
+  auto context = std::make_shared<asio::ssl::context>(method);
+  SSL_CTX_set_min_proto_version(context->native_handle(), TLS1_3_VERSION);
+  return context;
+}
+
+std::expected<std::shared_ptr<asio::ssl::context>, Error> identity_context(asio::ssl::context::method method,
+                                                                           const std::filesystem::path& identity) {
+  try {
+    auto context = tls13(method);
+    context->use_certificate_chain_file((identity / "cert.pem").string());
+    context->use_private_key_file((identity / "key.pem").string(), asio::ssl::context::pem);
+    context->load_verify_file((identity / "authority.pem").string());
+    context->set_verify_mode(asio::ssl::verify_peer);
+    return context;
+  } catch (const boost::system::system_error& error) {
+    return std::unexpected(
+        Error{std::format("{}: no usable identity (cert.pem, key.pem, authority.pem): {}; join again",
+                          identity.string(), error.code().message())});
   }
 }
 
-bool own_check_failed(boost::system::error_code error) {
-  return error.category() == asio::error::get_ssl_category() &&
-         ERR_GET_REASON(static_cast<unsigned long>(error.value())) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+// OpenSSL's words for what matters to people.
+std::string explain(const boost::system::error_code& error) {
+  const std::string text = error.message();
+  if (text.find("unknown ca") != std::string::npos || text.find("certificate required") != std::string::npos ||
+      text.find("bad certificate") != std::string::npos) {
+    return "the other side does not accept this certificate: it belongs to another authority; join again with a new "
+           "invitation";
+  }
+  if (text.find("certificate verify failed") != std::string::npos) {
+    return "the other side's certificate belongs to another authority";
+  }
+  if (error == asio::error::eof || text.find("stream truncated") != std::string::npos)
+    return "the other side closed the connection";
+  return text;
 }
 
 }  // namespace
 
-// Closes the connection when the time is over, unless it is destroyed before.
-class TlsConnection::Deadline {
- public:
-  Deadline(TlsConnection& connection, Duration timeout)
-      : timer_(connection.stream_.get_executor(), timeout), state_(std::make_shared<State>()) {
-    timer_.async_wait([state = state_, weak = connection.weak_from_this()](boost::system::error_code error) {
-      if (error || state->over) return;
-      const auto self = weak.lock();
-      if (!self) return;
-      state->expired = true;
-      self->close();
-    });
-  }
-  ~Deadline() { state_->over = true; }
-  Deadline(const Deadline&) = delete;
-  Deadline& operator=(const Deadline&) = delete;
-  bool expired() const { return state_->expired; }
+std::expected<std::shared_ptr<asio::ssl::context>, Error> server_context(const std::filesystem::path& identity) {
+  auto context = identity_context(asio::ssl::context::tls_server, identity);
+  if (!context) return context;
+  // The chain carries the authority, so that a joining device can compare it with its pinned fingerprint.
+  BIO* file = BIO_new_file((identity / "authority.pem").c_str(), "r");
+  X509* authority = PEM_read_bio_X509(file, nullptr, nullptr, nullptr);
+  BIO_free(file);
+  SSL_CTX_add_extra_chain_cert((*context)->native_handle(), authority);  // owns it now
+  return context;
+}
 
- private:
-  struct State {
-    bool over = false;
-    bool expired = false;
-  };
-  asio::steady_timer timer_;
-  std::shared_ptr<State> state_;
-};
+std::expected<std::shared_ptr<asio::ssl::context>, Error> client_context(const std::filesystem::path& identity) {
+  auto context = identity_context(asio::ssl::context::tls_client, identity);
+  if (!context) return context;
+  (*context)->set_verify_callback([](bool verified, asio::ssl::verify_context& chain) {
+    if (!verified) return false;
+    // Another device of the same authority must not pose as the controller.
+    X509_STORE_CTX* store = chain.native_handle();
+    return X509_STORE_CTX_get_error_depth(store) > 0 ||
+           common_name(X509_STORE_CTX_get_current_cert(store)) == kControllerName;
+  });
+  return context;
+}
 
-// A place in the queue of writers. One that is given up before it was reached would stop all behind it, and half a
-// frame is worth nothing to the peer, so the connection ends then.
-class TlsConnection::WriteTurn {
- public:
-  explicit WriteTurn(TlsConnection& connection) : connection_(connection), turn_(connection.next_turn_++) {}
-  ~WriteTurn() {
-    if (!reached()) {
-      connection_.close();
-      return;
+std::expected<std::shared_ptr<asio::ssl::context>, Error> pinned_context(const std::string& fingerprint) {
+  auto context = tls13(asio::ssl::context::tls_client);
+  context->set_verify_mode(asio::ssl::verify_peer);
+  // The authority is not known yet: the chain is built from what the server shows, and its root must be the pinned one.
+  context->set_verify_callback([fingerprint](bool, asio::ssl::verify_context& chain) {
+    X509_STORE_CTX* store = chain.native_handle();
+    STACK_OF(X509)* shown = X509_STORE_CTX_get0_untrusted(store);
+    for (int i = 0; i < sk_X509_num(shown); ++i) {
+      X509* authority = sk_X509_value(shown, i);
+      if (fingerprint_of(pem_of(authority)) != fingerprint) continue;
+      X509* leaf = X509_STORE_CTX_get0_cert(store);
+      if (X509_verify(leaf, X509_get0_pubkey(authority)) == 1 && common_name(leaf) == kControllerName) return true;
     }
-    ++connection_.current_turn_;
-    connection_.turn_changed_.cancel();
-  }
-  WriteTurn(const WriteTurn&) = delete;
-  WriteTurn& operator=(const WriteTurn&) = delete;
-  bool reached() const { return connection_.current_turn_ == turn_; }
+    return false;
+  });
+  return context;
+}
 
- private:
-  TlsConnection& connection_;
-  const std::uint64_t turn_;
-};
-
-TlsConnection::TlsConnection(TlsContext context, asio::ip::tcp::socket socket, bool is_server)
+Connection::Connection(asio::ip::tcp::socket socket, std::shared_ptr<asio::ssl::context> context)
     : context_(std::move(context)),
       stream_(std::move(socket), *context_),
-      is_server_(is_server),
-      turn_changed_(stream_.get_executor(), asio::steady_timer::time_point::max()) {}
-
-TlsConnection::~TlsConnection() {
-  close();
-}
-
-void TlsConnection::close() {
-  if (std::exchange(closed_, true)) return;
+      timer_(stream_.get_executor()),
+      last_heard_(std::chrono::steady_clock::now()) {
   boost::system::error_code ignored;
-  stream_.lowest_layer().close(ignored);
-  turn_changed_.cancel();
+  stream_.lowest_layer().set_option(asio::ip::tcp::no_delay(true), ignored);
 }
 
-WireError TlsConnection::failure(boost::system::error_code error, bool timed_out) const {
-  const std::string peer = peer_name_.empty() ? peer_address_ : std::format("{} ({})", peer_name_, peer_address_);
-  if (timed_out) return {WireError::Kind::timeout, std::format("{} did not answer in time", peer)};
-  if (own_check_failed(error)) {
-    return {WireError::Kind::certificate, std::format("{} shows a certificate of another authority", peer)};
-  }
-  if (concerns_certificate(error)) {
-    return {WireError::Kind::certificate, std::format("{} does not accept our certificate: {}", peer, error.message())};
-  }
-  if (error == asio::error::eof || error == asio::ssl::error::stream_truncated) {
-    return {WireError::Kind::closed, std::format("{} closed the connection", peer)};
-  }
-  if (closed_ && error == asio::error::operation_aborted) {
-    return {WireError::Kind::closed, std::format("the connection with {} was closed", peer)};
-  }
-  return {WireError::Kind::closed, std::format("the connection with {} broke: {}", peer, error.message())};
-}
-
-TlsConnection::Awaitable<void> TlsConnection::handshake() {
-  boost::system::error_code ignored;
-  stream_.next_layer().set_option(asio::ip::tcp::no_delay(true), ignored);
-  const auto side = is_server_ ? asio::ssl::stream_base::server : asio::ssl::stream_base::client;
-  const auto [error] = co_await stream_.async_handshake(side, kTuple);
-  if (error) co_return std::unexpected(failure(error, false));
-  if (const CertificatePtr certificate{SSL_get1_peer_certificate(stream_.native_handle())};
-      certificate && SSL_get_verify_mode(stream_.native_handle()) != SSL_VERIFY_NONE &&
-      SSL_get_verify_result(stream_.native_handle()) == X509_V_OK) {
-    peer_name_ = common_name(certificate.get());
-  }
-  co_return std::expected<void, WireError>{};
-}
-
-TlsConnection::Awaitable<std::shared_ptr<TlsConnection>> TlsConnection::connect(TlsContext context, std::string host,
-                                                                                std::uint16_t port, Duration timeout) {
-  const auto executor = co_await asio::this_coro::executor;
-  auto connection = std::make_shared<TlsConnection>(std::move(context), asio::ip::tcp::socket(executor), false);
-  connection->peer_address_ = std::format("{}:{}", host, port);
-  const Deadline deadline(*connection, timeout);
-  asio::ip::tcp::resolver resolver(executor);
-  const auto [lookup_error, endpoints] =
-      co_await resolver.async_resolve(host, std::to_string(port), asio::ip::tcp::resolver::numeric_service, kTuple);
-  if (lookup_error) {
-    co_return std::unexpected(
-        WireError{WireError::Kind::closed, std::format("the host {} is not known: {}", host, lookup_error.message())});
-  }
-  // async_connect opens a fresh socket per address, so a close() by the deadline must be looked for between them.
-  const auto still_wanted = [&connection](const boost::system::error_code&, const asio::ip::tcp::endpoint&) {
-    return !connection->closed_;
-  };
-  const auto [connect_error, endpoint] =
-      co_await asio::async_connect(connection->stream_.next_layer(), endpoints, still_wanted, kTuple);
-  if (connect_error || connection->closed_) {
-    connection->close();
-    co_return std::unexpected(
-        WireError{deadline.expired() ? WireError::Kind::timeout : WireError::Kind::closed,
-                  std::format("{} is not reachable: {}", connection->peer_address_,
-                              deadline.expired() ? "no answer in time" : connect_error.message())});
-  }
-  auto done = co_await connection->handshake();
-  if (!done) {
-    connection->close();
-    if (deadline.expired()) co_return std::unexpected(connection->failure({}, true));
-    co_return std::unexpected(done.error());
-  }
-  co_return connection;
-}
-
-TlsConnection::Awaitable<std::shared_ptr<TlsConnection>> TlsConnection::accept(TlsContext context,
-                                                                               asio::ip::tcp::socket socket,
-                                                                               Duration timeout) {
-  auto connection = std::make_shared<TlsConnection>(std::move(context), std::move(socket), true);
-  connection->peer_address_ = address_of(connection->stream_.next_layer());
-  const Deadline deadline(*connection, timeout);
-  auto done = co_await connection->handshake();
-  if (done) co_return connection;
-  WireError error = deadline.expired() ? connection->failure({}, true) : done.error();
-  // The client believes that the handshake is over and may be sending: closing with its bytes unread would reset the
-  // connection and lose the alert that tells it why.
-  boost::system::error_code ignored;
-  connection->stream_.next_layer().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
-  std::array<char, 1024> scrap;
-  while (!connection->closed_) {
-    const auto [read_error, size] =
-        co_await connection->stream_.next_layer().async_read_some(asio::buffer(scrap), kTuple);
-    if (read_error) break;
-  }
-  connection->close();
-  co_return std::unexpected(std::move(error));
-}
-
-TlsConnection::Awaitable<void> TlsConnection::read(google::protobuf::MessageLite& message, Duration timeout) {
+asio::awaitable<std::expected<void, Error>> Connection::handshake(bool server) {
   const auto self = shared_from_this();
-  const Deadline deadline(*this, timeout);
-  std::array<std::byte, kFrameHeaderBytes> header;
-  const auto [header_error, header_size] = co_await asio::async_read(stream_, asio::buffer(header), kTuple);
-  if (header_error) {
-    close();
-    co_return std::unexpected(failure(header_error, deadline.expired()));
-  }
-  const bool join_only = is_server_ && peer_name_.empty();
-  const auto size = decode_frame_header(header, join_only ? kMaxJoinFrameBytes : kMaxFrameBytes);
-  if (!size) {
-    close();
-    co_return std::unexpected(WireError{WireError::Kind::invalid, size.error().message});
-  }
-  std::string body(*size, '\0');
-  const auto [body_error, body_size] = co_await asio::async_read(stream_, asio::buffer(body), kTuple);
-  if (body_error) {
-    close();
-    co_return std::unexpected(failure(body_error, deadline.expired()));
-  }
-  if (auto decoded = decode_frame_body(body, message); !decoded) {
-    close();
-    co_return std::unexpected(WireError{WireError::Kind::invalid, decoded.error().message});
-  }
-  co_return std::expected<void, WireError>{};
+  timer_.expires_after(kHandshake);
+  timer_.async_wait([self](boost::system::error_code error) {
+    if (!error) self->shut("no TLS handshake within 10 seconds");
+  });
+  const auto type = server ? asio::ssl::stream_base::server : asio::ssl::stream_base::client;
+  const auto [error] = co_await stream_.async_handshake(type, kAwait);
+  timer_.cancel();
+  if (error) co_return std::unexpected(Error{why_.empty() ? explain(error) : why_});
+  co_return std::expected<void, Error>{};
 }
 
-TlsConnection::Awaitable<void> TlsConnection::write(const google::protobuf::MessageLite& message, Duration timeout) {
-  return write_frame(shared_from_this(), encode_frame(message), timeout);
+std::string Connection::peer_name() {
+  X509* certificate = SSL_get0_peer_certificate(stream_.native_handle());
+  return certificate == nullptr ? "" : common_name(certificate);
 }
 
-TlsConnection::Awaitable<void> TlsConnection::write_frame(std::shared_ptr<TlsConnection> /*alive*/,
-                                                          std::expected<std::string, Error> frame, Duration timeout) {
-  if (!frame) {
-    close();
-    co_return std::unexpected(WireError{WireError::Kind::invalid, frame.error().message});
-  }
-  const WriteTurn turn(*this);
-  while (!turn.reached() && !closed_) co_await turn_changed_.async_wait(kTuple);
-  if (closed_) co_return std::unexpected(failure(asio::error::operation_aborted, false));
-  const Deadline deadline(*this, timeout);
-  const auto [error, size] = co_await asio::async_write(stream_, asio::buffer(*frame), kTuple);
-  if (error) {
-    close();
-    co_return std::unexpected(failure(error, deadline.expired()));
-  }
-  co_return std::expected<void, WireError>{};
+std::string Connection::peer_address() const {
+  boost::system::error_code error;
+  const auto endpoint = stream_.lowest_layer().remote_endpoint(error);
+  return error ? "an unknown address" : endpoint.address().to_string();
 }
 
-asio::awaitable<void> TlsConnection::finish(Duration timeout) {
+std::string Connection::peer_authority_pem() {
+  STACK_OF(X509)* chain = SSL_get_peer_cert_chain(stream_.native_handle());
+  return chain == nullptr ? "" : pem_of(sk_X509_value(chain, sk_X509_num(chain) - 1));
+}
+
+asio::awaitable<std::string> Connection::read_frames(std::function<void(std::string_view)> on_frame) {
   const auto self = shared_from_this();
-  const Deadline deadline(*this, timeout);
-  if (!closed_) {
-    boost::system::error_code ignored;
-    stream_.next_layer().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
-  }
-  std::array<char, 4096> scrap;
-  while (!closed_) {
-    const auto [error, size] = co_await stream_.next_layer().async_read_some(asio::buffer(scrap), kTuple);
-    if (error) break;
-  }
-  close();
-}
-
-std::expected<std::string, Error> TlsConnection::verify_pinned_authority(const std::string& fingerprint) {
-  const CertificatePtr server(SSL_get1_peer_certificate(stream_.native_handle()));
-  const STACK_OF(X509)* chain = SSL_get_peer_cert_chain(stream_.native_handle());
-  if (!server || chain == nullptr) return std::unexpected(Error{"the server shows no certificate"});
-  for (int i = 0; i < sk_X509_num(chain); ++i) {
-    X509* authority = sk_X509_value(chain, i);
-    if (finch::protocol::fingerprint_of(authority) != fingerprint) continue;
-    const StorePtr store(X509_STORE_new());
-    const StoreContextPtr check(X509_STORE_CTX_new());
-    X509_STORE_add_cert(store.get(), authority);
-    if (X509_STORE_CTX_init(check.get(), store.get(), server.get(), nullptr) == 1 &&
-        X509_STORE_CTX_set_purpose(check.get(), X509_PURPOSE_SSL_SERVER) == 1 && X509_verify_cert(check.get()) == 1) {
-      return certificate_to_pem(authority);
+  last_heard_ = std::chrono::steady_clock::now();
+  asio::co_spawn(stream_.get_executor(), [self] { return self->watch(); }, asio::detached);
+  std::string frame;
+  while (open_) {
+    std::array<unsigned char, 4> header{};
+    const auto [header_error, header_size] = co_await asio::async_read(stream_, asio::buffer(header), kAwait);
+    if (header_error) {
+      shut(explain(header_error));
+      break;
     }
-    return std::unexpected(
-        Error{std::format("{} shows the pinned authority's certificate but is not certified by it: {}", peer_address_,
-                          X509_verify_cert_error_string(X509_STORE_CTX_get_error(check.get())))});
+    const std::size_t size =
+        std::size_t{header[0]} << 24 | std::size_t{header[1]} << 16 | std::size_t{header[2]} << 8 | header[3];
+    if (size > kMaximumFrameBytes) {
+      shut(std::format("a message of {} bytes; at most {} are allowed", size, kMaximumFrameBytes));
+      break;
+    }
+    frame.resize(size);
+    const auto [error, read] = co_await asio::async_read(stream_, asio::buffer(frame), kAwait);
+    if (error) {
+      shut(explain(error));
+      break;
+    }
+    last_heard_ = std::chrono::steady_clock::now();
+    on_frame(frame);
   }
-  return std::unexpected(Error{
-      std::format("{} belongs to another authority than the pinned {}: somebody else answers there, or the invitation "
-                  "is of another controller; ask for a new one with `finch devices invite`",
-                  peer_address_, fingerprint)});
+  co_return why_;
+}
+
+void Connection::send(const google::protobuf::MessageLite& message) {
+  std::string frame(4, '\0');
+  message.AppendToString(&frame);
+  const std::size_t size = frame.size() - 4;
+  for (std::size_t i = 0; i < 4; ++i) frame[i] = static_cast<char>(size >> (24 - 8 * i));
+  asio::dispatch(stream_.get_executor(), [self = shared_from_this(), frame = std::move(frame)]() mutable {
+    if (!self->open_ || self->closing_) return;
+    self->queue_.push_back(std::move(frame));
+    if (self->writing_) return;
+    self->writing_ = true;
+    asio::co_spawn(self->stream_.get_executor(), [self] { return self->write_queue(); }, asio::detached);
+  });
+}
+
+asio::awaitable<void> Connection::write_queue() {
+  const auto self = shared_from_this();
+  while (open_ && !queue_.empty()) {
+    write_began_ = std::chrono::steady_clock::now();
+    const std::string frame = std::move(queue_.front());
+    queue_.pop_front();
+    const auto [error, written] = co_await asio::async_write(stream_, asio::buffer(frame), kAwait);
+    if (error) shut(explain(error));
+  }
+  writing_ = false;
+  if (closing_) shut("closed");
+}
+
+// Ends the connection when the peer has been silent, or does not read, for too long.
+asio::awaitable<void> Connection::watch() {
+  const auto self = shared_from_this();
+  while (open_) {
+    timer_.expires_after(std::chrono::seconds(1));
+    co_await timer_.async_wait(kAwait);
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_heard_ > kSilence) shut(std::format("nothing heard for {} seconds", kSilence.count()));
+    if (writing_ && now - write_began_ > kSilence)
+      shut(std::format("the other side does not read for {} seconds", kSilence.count()));
+  }
+}
+
+void Connection::close() {
+  asio::dispatch(stream_.get_executor(), [self = shared_from_this()] {
+    self->closing_ = true;
+    if (!self->writing_) self->shut("closed");
+  });
+}
+
+void Connection::shut(const std::string& why) {
+  if (!open_) return;
+  open_ = false;
+  why_ = why;
+  boost::system::error_code ignored;
+  stream_.lowest_layer().shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
+  stream_.lowest_layer().close(ignored);
+  timer_.cancel();
 }
 
 }  // namespace finch::protocol
