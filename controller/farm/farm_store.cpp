@@ -1,113 +1,76 @@
 #include "controller/farm/farm_store.hpp"
 
+#include <openssl/rand.h>
+
 #include <array>
 #include <format>
+#include <mutex>
 
-#include "controller/farm/farm_store_state.hpp"
+#include "controller/farm/database.hpp"
+#include "protocol/artifact_store.hpp"
 #include "protocol/farm.pb.h"
 
 namespace finch::controller {
 namespace {
 
-// job.state holds JobState's numbers: 0 queued, 1 leased, 2 done, 3 failed, 4 cancelled.
-static_assert(static_cast<int>(JobState::queued) == 0 && static_cast<int>(JobState::leased) == 1 &&
-              static_cast<int>(JobState::done) == 2 && static_cast<int>(JobState::failed) == 3 &&
-              static_cast<int>(JobState::cancelled) == 4);
+constexpr int kVersion = 1;
+constexpr const char* kSchema = R"(
+CREATE TABLE jobs (
+  id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, state TEXT NOT NULL, target TEXT NOT NULL, priority INTEGER NOT NULL,
+  job BLOB NOT NULL, worker TEXT NOT NULL DEFAULT '', token INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0,
+  progress REAL NOT NULL DEFAULT 0, message TEXT NOT NULL DEFAULT '', result BLOB NOT NULL DEFAULT '');
+CREATE INDEX jobs_by_state ON jobs (state);
+CREATE TABLE wanted (key TEXT NOT NULL, campaign TEXT NOT NULL, PRIMARY KEY (key, campaign));
+CREATE TABLE fencing (last INTEGER NOT NULL);
+INSERT INTO fencing VALUES (0);
+CREATE TABLE devices (
+  name TEXT PRIMARY KEY, profile TEXT NOT NULL, description BLOB NOT NULL DEFAULT '', connected INTEGER NOT NULL DEFAULT 0,
+  last_seen TEXT NOT NULL DEFAULT '');
+CREATE TABLE invitations (token_hash TEXT PRIMARY KEY, name TEXT NOT NULL, profile TEXT NOT NULL, expires INTEGER NOT NULL);
+)";
 
-// The fencing counter begins at the time, so that a farm.db made anew never gives a token that an earlier one gave.
-constexpr std::array kMigrations = {R"sql(
-CREATE TABLE job (
-  key TEXT PRIMARY KEY,
-  sequence INTEGER NOT NULL,            -- greater: asked for later
-  spec BLOB NOT NULL,                   -- protocol::Job
-  target TEXT NOT NULL,
-  priority INTEGER NOT NULL,
-  state INTEGER NOT NULL DEFAULT 0,
-  worker TEXT NOT NULL DEFAULT '',
-  token INTEGER NOT NULL DEFAULT 0,
-  attempts INTEGER NOT NULL DEFAULT 0,
-  progress REAL NOT NULL DEFAULT 0,
-  message TEXT NOT NULL DEFAULT '',
-  result BLOB,                          -- protocol::JobResult
-  submitted TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
-  finished TEXT
-) WITHOUT ROWID;
-CREATE INDEX job_queue ON job (priority DESC, sequence) WHERE state = 0;
-CREATE INDEX job_leased ON job (key) WHERE state = 1;
-CREATE TABLE wanted (                   -- unfinished jobs and who waits for them
-  key TEXT NOT NULL REFERENCES job (key),
-  campaign TEXT NOT NULL,
-  PRIMARY KEY (key, campaign)
-) WITHOUT ROWID;
-CREATE INDEX wanted_by ON wanted (campaign);
-CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT INTO counter VALUES ('token', CAST(strftime('%s', 'now') AS INTEGER) * 1000), ('sequence', 0);
-CREATE TABLE device (
-  name TEXT PRIMARY KEY,
-  profile TEXT NOT NULL,
-  description BLOB,                     -- protocol::DeviceDescription; NULL: has not connected yet
-  connected INTEGER NOT NULL DEFAULT 0,
-  last_seen TEXT NOT NULL DEFAULT '',
-  admitted INTEGER NOT NULL DEFAULT 0   -- may connect: has redeemed its invitation
-) WITHOUT ROWID;
-CREATE TABLE invitation (
-  token_hash TEXT PRIMARY KEY,
-  name TEXT NOT NULL UNIQUE REFERENCES device (name),
-  expires INTEGER NOT NULL              -- Unix time
-) WITHOUT ROWID;
-)sql"};
+constexpr const char* kStatusColumns = "key, state, worker, token, attempts, progress, message, result";
+constexpr const char* kStates[] = {"queued", "leased", "done", "failed", "cancelled"};
 
-constexpr std::string_view kStatusColumns = "key, state, worker, token, attempts, progress, message, result";
+JobState parse_state(const std::string& text) {
+  for (std::size_t i = 0; i < std::size(kStates); ++i) {
+    if (text == kStates[i]) return static_cast<JobState>(i);
+  }
+  return JobState::failed;
+}
 
-JobStatus read_status(const Rows& row) {
+JobStatus status_row(const Statement& row) {
   return {.key = row.text(0),
-          .state = static_cast<JobState>(row.integer(1)),
+          .state = parse_state(row.text(1)),
           .worker = row.text(2),
-          .token = row.unsigned_integer(3),
+          .token = static_cast<std::uint64_t>(row.integer(3)),
           .attempts = static_cast<int>(row.integer(4)),
           .progress = row.real(5),
           .message = row.text(6),
           .result = row.text(7)};
 }
 
-std::expected<std::optional<JobStatus>, Error> find_status(Database& database, const std::string& key) {
-  static const std::string kSql = std::format("SELECT {} FROM job WHERE key = ?", kStatusColumns);
-  auto rows = database.query(kSql, {key});
-  if (!rows) return std::unexpected(rows.error());
-  auto row = rows->next();
-  if (!row) return std::unexpected(row.error());
-  if (!*row) return std::nullopt;
-  return read_status(*rows);
-}
-
-std::expected<std::uint64_t, Error> next_number(Database& database, std::string_view counter) {
-  auto rows = database.query("UPDATE counter SET value = value + 1 WHERE name = ? RETURNING value", {counter});
-  if (!rows) return std::unexpected(rows.error());
-  auto row = rows->next();
-  if (!row) return std::unexpected(row.error());
-  const auto value = rows->unsigned_integer(0);
-  // The statement has its effect only when it is stepped to its end.
-  if (auto end = rows->next(); !end) return std::unexpected(end.error());
-  return value;
-}
-
-std::expected<void, Error> without_value(std::expected<std::int64_t, Error> changed) {
-  return changed.transform([](std::int64_t) {});
-}
-
-std::expected<bool, Error> finish(Database& database, const std::string& key, std::uint64_t token, JobState state,
-                                  const std::string& result) {
-  auto changed = database.run(
-      "UPDATE job SET state = ?, result = ?, message = '', finished = strftime('%Y-%m-%dT%H:%M:%SZ', 'now'), "
-      "progress = CASE WHEN ?1 = 2 THEN 1 ELSE progress END WHERE key = ? AND token = ? AND state = 1",
-      {static_cast<int>(state), Blob{result}, key, token});
-  if (!changed) return std::unexpected(changed.error());
-  if (*changed == 0) return false;
-  if (auto done = database.run("DELETE FROM wanted WHERE key = ?", {key}); !done) return std::unexpected(done.error());
-  return true;
+std::string failure_result(const std::string& why) {
+  protocol::JobResult result;
+  result.mutable_failure()->set_message(why);
+  result.mutable_failure()->set_retryable(true);
+  return result.SerializeAsString();
 }
 
 }  // namespace
+
+struct FarmStore::State {
+  std::mutex mutex;
+  Database database;
+
+  explicit State(Database opened) : database(std::move(opened)) {}
+
+  template <typename Work>
+  auto transact(Work work) {
+    const std::scoped_lock lock(mutex);
+    return database.transact(std::move(work));
+  }
+};
 
 FarmStore::FarmStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
 FarmStore::FarmStore(FarmStore&&) noexcept = default;
@@ -115,186 +78,227 @@ FarmStore& FarmStore::operator=(FarmStore&&) noexcept = default;
 FarmStore::~FarmStore() = default;
 
 std::expected<FarmStore, Error> FarmStore::open(const std::filesystem::path& file) {
-  auto database = Database::open(file, kMigrations);
-  if (!database) return std::unexpected(database.error());
-  return FarmStore(std::unique_ptr<State>(new State{{}, std::move(*database)}));
+  return Database::open(file, kVersion, kSchema).transform([](Database&& database) {
+    return FarmStore(std::make_unique<State>(std::move(database)));
+  });
 }
 
 std::expected<JobStatus, Error> FarmStore::submit(const Submission& submission) {
-  const std::lock_guard lock(state_->mutex);
-  Database& database = state_->database;
-  // A finished job is the common case of a resumed campaign: no write for it.
-  auto before = find_status(database, submission.key);
-  if (!before) return std::unexpected(before.error());
-  if (*before && (*before)->state == JobState::done) {
-    (*before)->existed = true;
-    return **before;
-  }
-  return database.transact([&]() -> std::expected<JobStatus, Error> {
-    auto known = find_status(database, submission.key);
-    if (!known) return std::unexpected(known.error());
-    const bool existed = known->has_value();
-    if (existed && (*known)->state == JobState::done) {
-      (*known)->existed = true;
-      return **known;
+  return state_->transact([&] {
+    Database& db = state_->database;
+    Statement insert = db.prepare(
+        "INSERT INTO jobs (key, state, target, priority, job) VALUES (?, 'queued', ?, ?, ?) ON CONFLICT (key) DO "
+        "NOTHING");
+    insert.bind(submission.key, submission.target, submission.priority, submission.job).run();
+    const bool existed = db.changes() == 0;
+    if (existed) {
+      db.prepare(
+            "UPDATE jobs SET state = 'queued', attempts = 0, result = '', priority = ? WHERE key = ? AND state IN "
+            "('failed', 'cancelled')")
+          .bind(submission.priority, submission.key)
+          .run();
     }
-    if (existed && ((*known)->state == JobState::queued || (*known)->state == JobState::leased)) {
-      auto raised = database.run("UPDATE job SET priority = max(priority, ?) WHERE key = ?",
-                                 {submission.priority, submission.key});
-      if (!raised) return std::unexpected(raised.error());
-    } else {
-      auto sequence = next_number(database, "sequence");
-      if (!sequence) return std::unexpected(sequence.error());
-      auto queued = database.run(
-          "INSERT INTO job (key, sequence, spec, target, priority) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE "
-          "SET sequence = excluded.sequence, spec = excluded.spec, target = excluded.target, priority = "
-          "excluded.priority, state = 0, worker = '', attempts = 0, progress = 0, message = '', result = NULL, "
-          "finished = NULL",
-          {submission.key, *sequence, Blob{submission.job}, submission.target, submission.priority});
-      if (!queued) return std::unexpected(queued.error());
-    }
-    auto wanted = database.run("INSERT OR IGNORE INTO wanted VALUES (?, ?)", {submission.key, submission.campaign});
-    if (!wanted) return std::unexpected(wanted.error());
-    auto now = find_status(database, submission.key);
-    if (!now) return std::unexpected(now.error());
-    (*now)->existed = existed;
-    return **now;
+    db.prepare("INSERT OR IGNORE INTO wanted VALUES (?, ?)").bind(submission.key, submission.campaign).run();
+    const bool wanted_before = db.changes() == 0;
+    Statement select = db.prepare(std::format("SELECT {} FROM jobs WHERE key = ?", kStatusColumns));
+    select.bind(submission.key).step();
+    JobStatus status = status_row(select);
+    status.existed = existed && !wanted_before;
+    return status;
   });
 }
 
 std::expected<std::optional<JobStatus>, Error> FarmStore::find(const std::string& key) {
-  const std::lock_guard lock(state_->mutex);
-  return find_status(state_->database, key);
+  const std::scoped_lock lock(state_->mutex);
+  try {
+    Statement select = state_->database.prepare(std::format("SELECT {} FROM jobs WHERE key = ?", kStatusColumns));
+    if (!select.bind(key).step()) return std::nullopt;
+    return status_row(select);
+  } catch (const DatabaseFailure& failure) {
+    return std::unexpected(failure.error);
+  }
 }
 
 std::expected<void, Error> FarmStore::withdraw(const std::string& campaign, std::span<const std::string> keys) {
-  const std::lock_guard lock(state_->mutex);
-  Database& database = state_->database;
-  // ?2: one key, or NULL for all of the campaign's.
-  const auto withdraw_one = [&](Value key) -> std::expected<void, Error> {
-    auto cancelled = database.run(
-        "UPDATE job SET state = 4, finished = strftime('%Y-%m-%dT%H:%M:%SZ', 'now') WHERE state IN (0, 1) "
-        "AND key IN (SELECT key FROM wanted WHERE campaign = ?1 AND (?2 IS NULL OR key = ?2)) "
-        "AND NOT EXISTS (SELECT 1 FROM wanted WHERE wanted.key = job.key AND campaign <> ?1)",
-        {campaign, key});
-    if (!cancelled) return std::unexpected(cancelled.error());
-    return without_value(
-        database.run("DELETE FROM wanted WHERE campaign = ?1 AND (?2 IS NULL OR key = ?2)", {campaign, key}));
-  };
-  return database.transact([&]() -> std::expected<void, Error> {
-    if (keys.empty()) return withdraw_one(nullptr);
-    for (const auto& key : keys) {
-      if (auto done = withdraw_one(key); !done) return done;
+  return state_->transact([&] {
+    Database& db = state_->database;
+  const std::string unfinished = " AND key IN (SELECT key FROM jobs WHERE state IN ('queued', 'leased'))";
+    if (keys.empty()) db.prepare("DELETE FROM wanted WHERE campaign = ?" + unfinished).bind(campaign).run();
+    for (const std::string& key : keys) {
+      db.prepare("DELETE FROM wanted WHERE campaign = ? AND key = ?" + unfinished).bind(campaign, key).run();
     }
-    return {};
+    db.execute(
+        "UPDATE jobs SET state = 'cancelled' WHERE state IN ('queued', 'leased') AND key NOT IN (SELECT key FROM "
+        "wanted)");
   });
 }
 
 std::int64_t FarmStore::data_version() {
-  const std::lock_guard lock(state_->mutex);
-  return state_->database.data_version();
-}
-
-std::expected<std::vector<QueuedJob>, Error> FarmStore::queued() {
-  const std::lock_guard lock(state_->mutex);
-  auto rows = state_->database.query(
-      "SELECT key, target, priority, spec FROM job WHERE state = 0 ORDER BY priority DESC, sequence");
-  if (!rows) return std::unexpected(rows.error());
-  std::vector<QueuedJob> jobs;
-  while (true) {
-    auto row = rows->next();
-    if (!row) return std::unexpected(row.error());
-    if (!*row) return jobs;
-    jobs.push_back({rows->text(0), rows->text(1), static_cast<int>(rows->integer(2)), rows->text(3)});
+  const std::scoped_lock lock(state_->mutex);
+  try {
+    Statement version = state_->database.prepare("PRAGMA data_version");
+    version.step();
+    return version.integer(0);
+  } catch (const DatabaseFailure&) {
+    return -1;  // the next real call says what is wrong
   }
 }
 
-std::expected<std::optional<QueuedJob>, Error> FarmStore::job(const std::string& key) {
-  const std::lock_guard lock(state_->mutex);
-  auto rows = state_->database.query("SELECT key, target, priority, spec FROM job WHERE key = ?", {key});
-  if (!rows) return std::unexpected(rows.error());
-  auto row = rows->next();
-  if (!row) return std::unexpected(row.error());
-  if (!*row) return std::nullopt;
-  return QueuedJob{rows->text(0), rows->text(1), static_cast<int>(rows->integer(2)), rows->text(3)};
+std::expected<std::vector<QueuedJob>, Error> FarmStore::queued() {
+  return state_->transact([&] {
+    std::vector<QueuedJob> jobs;
+    Statement select = state_->database.prepare(
+        "SELECT key, target, priority, job FROM jobs WHERE state = 'queued' ORDER BY priority DESC, id");
+    while (select.step()) {
+      jobs.push_back({.key = select.text(0),
+                      .target = select.text(1),
+                      .priority = static_cast<int>(select.integer(2)),
+                      .job = select.text(3)});
+    }
+    return jobs;
+  });
 }
 
 std::expected<std::optional<std::uint64_t>, Error> FarmStore::lease(const std::string& key, const std::string& worker) {
-  const std::lock_guard lock(state_->mutex);
-  Database& database = state_->database;
-  return database.transact([&]() -> std::expected<std::optional<std::uint64_t>, Error> {
-    auto token = next_number(database, "token");
-    if (!token) return std::unexpected(token.error());
-    auto leased = database.run(
-        "UPDATE job SET state = 1, worker = ?, token = ?, attempts = attempts + 1, progress = 0, message = '' "
-        "WHERE key = ? AND state = 0",
-        {worker, *token, key});
-    if (!leased) return std::unexpected(leased.error());
-    if (*leased == 0) return std::nullopt;
-    return *token;
+  return state_->transact([&]() -> std::optional<std::uint64_t> {
+    Database& db = state_->database;
+    db.execute("UPDATE fencing SET last = last + 1");
+    db.prepare(
+          "UPDATE jobs SET state = 'leased', worker = ?, token = (SELECT last FROM fencing), attempts = attempts + 1, "
+          "progress = 0, message = '' WHERE key = ? AND state = 'queued'")
+        .bind(worker, key)
+        .run();
+    if (db.changes() == 0) return std::nullopt;
+    Statement token = db.prepare("SELECT last FROM fencing");
+    token.step();
+    return static_cast<std::uint64_t>(token.integer(0));
   });
 }
 
 std::expected<bool, Error> FarmStore::holds(const std::string& key, std::uint64_t token) {
-  const std::lock_guard lock(state_->mutex);
-  auto rows = state_->database.query("SELECT 1 FROM job WHERE key = ? AND token = ? AND state = 1", {key, token});
-  if (!rows) return std::unexpected(rows.error());
-  return rows->next();
+  return state_->transact([&] {
+    return state_->database.prepare("SELECT 1 FROM jobs WHERE key = ? AND token = ? AND state = 'leased'")
+        .bind(key, token)
+        .step();
+  });
 }
 
 std::expected<void, Error> FarmStore::report_progress(const std::string& key, std::uint64_t token, double fraction,
                                                       const std::string& message) {
-  const std::lock_guard lock(state_->mutex);
-  return without_value(
-      state_->database.run("UPDATE job SET progress = ?, message = ? WHERE key = ? AND token = ? AND state = 1",
-                           {fraction, message, key, token}));
+  return state_->transact([&] {
+    state_->database
+        .prepare("UPDATE jobs SET progress = ?, message = ? WHERE key = ? AND token = ? AND state = 'leased'")
+        .bind(fraction, message, key, token)
+        .run();
+  });
 }
 
 std::expected<bool, Error> FarmStore::complete(const std::string& key, std::uint64_t token, const std::string& result,
                                                bool failed) {
-  const std::lock_guard lock(state_->mutex);
-  return state_->database.transact(
-      [&] { return finish(state_->database, key, token, failed ? JobState::failed : JobState::done, result); });
+  return state_->transact([&] {
+    state_->database
+        .prepare("UPDATE jobs SET state = ?, result = ?, progress = 1 WHERE key = ? AND token = ? AND state = 'leased'")
+        .bind(failed ? "failed" : "done", result, key, token)
+        .run();
+    return state_->database.changes() == 1;
+  });
 }
 
 std::expected<void, Error> FarmStore::release(const std::string& key, std::uint64_t token, const std::string& why,
                                               int max_attempts) {
-  const std::lock_guard lock(state_->mutex);
-  Database& database = state_->database;
-  return database.transact([&]() -> std::expected<void, Error> {
-    auto status = find_status(database, key);
-    if (!status) return std::unexpected(status.error());
-    if (!*status || (*status)->token != token || (*status)->state != JobState::leased) return {};
-    if ((*status)->attempts >= max_attempts) {
-      protocol::JobResult result;
-      result.mutable_failure()->set_message(std::format("given up after {} attempts, the last one on {}: {}",
-                                                        (*status)->attempts, (*status)->worker, why));
-      return finish(database, key, token, JobState::failed, result.SerializeAsString()).transform([](bool) {});
-    }
-    return without_value(database.run("UPDATE job SET state = 0, progress = 0, message = ? WHERE key = ?", {why, key}));
+  return state_->transact([&] {
+    state_->database
+        .prepare(
+            "UPDATE jobs SET state = CASE WHEN attempts >= ? THEN 'failed' ELSE 'queued' END, result = ?, message = ? "
+            "WHERE key = ? AND token = ? AND state = 'leased'")
+        .bind(max_attempts, failure_result(std::format("{} (tried {} times)", why, max_attempts)), why, key, token)
+        .run();
   });
 }
 
-std::expected<void, Error> FarmStore::requeue(const std::string& key, std::uint64_t token) {
-  const std::lock_guard lock(state_->mutex);
-  return without_value(state_->database.run(
-      "UPDATE job SET state = 0, progress = 0, message = '', attempts = attempts - 1 WHERE key = ? AND token = ? "
-      "AND state = 1",
-      {key, token}));
+std::expected<std::vector<JobStatus>, Error> FarmStore::leased() {
+  return state_->transact([&] {
+    std::vector<JobStatus> jobs;
+    Statement select =
+        state_->database.prepare(std::format("SELECT {} FROM jobs WHERE state = 'leased'", kStatusColumns));
+    while (select.step()) jobs.push_back(status_row(select));
+    return jobs;
+  });
 }
 
-std::expected<std::vector<JobStatus>, Error> FarmStore::leased() {
-  const std::lock_guard lock(state_->mutex);
-  static const std::string kSql = std::format("SELECT {} FROM job WHERE state = 1 ORDER BY key", kStatusColumns);
-  auto rows = state_->database.query(kSql);
-  if (!rows) return std::unexpected(rows.error());
-  std::vector<JobStatus> leases;
-  while (true) {
-    auto row = rows->next();
-    if (!row) return std::unexpected(row.error());
-    if (!*row) return leases;
-    leases.push_back(read_status(*rows));
-  }
+std::expected<void, Error> FarmStore::device_seen(const protocol::DeviceDescription& description, bool connected) {
+  return state_->transact([&] {
+    state_->database
+        .prepare(
+            "INSERT INTO devices VALUES (?, ?, ?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now')) ON CONFLICT (name) DO "
+            "UPDATE SET "
+            "profile = excluded.profile, description = excluded.description, connected = excluded.connected, last_seen "
+            "= excluded.last_seen")
+        .bind(description.name(), description.profile(), description.SerializeAsString(), connected ? 1 : 0)
+        .run();
+  });
+}
+
+std::expected<void, Error> FarmStore::disconnect_all() {
+  return state_->transact([&] { state_->database.execute("UPDATE devices SET connected = 0"); });
+}
+
+std::expected<std::vector<DeviceRecord>, Error> FarmStore::devices() {
+  return state_->transact([&] {
+    std::vector<DeviceRecord> devices;
+    Statement select =
+        state_->database.prepare("SELECT name, profile, description, connected, last_seen FROM devices ORDER BY name");
+    while (select.step())
+      devices.push_back({select.text(0), select.text(1), select.text(2), select.integer(3) != 0, select.text(4)});
+    return devices;
+  });
+}
+
+std::expected<std::string, Error> FarmStore::invite(const std::string& name, const std::string& profile, int hours) {
+  std::array<unsigned char, 24> random{};
+  RAND_bytes(random.data(), random.size());
+  std::string token;
+  for (const unsigned char byte : random) token += std::format("{:02x}", byte);
+  const auto invited = state_->transact([&] {
+    Database& db = state_->database;
+    if (db.prepare("SELECT 1 FROM devices WHERE name = ? AND description != ''").bind(name).step()) {
+      throw DatabaseFailure{Error{std::format("a device named '{}' has joined already; choose another name, or remove "
+                                              "it first: finch devices remove {}",
+                                              name, name),
+                                  ExitCode::usage}};
+    }
+    db.prepare("DELETE FROM invitations WHERE name = ?").bind(name).run();
+    db.prepare("INSERT INTO invitations VALUES (?, ?, ?, unixepoch('now') + ?)")
+        .bind(protocol::sha256_hex(token), name, profile, hours * 3600)
+        .run();
+    db.prepare("INSERT OR REPLACE INTO devices (name, profile) VALUES (?, ?)").bind(name, profile).run();
+  });
+  if (!invited) return std::unexpected(invited.error());
+  return token;
+}
+
+std::expected<std::optional<DeviceRecord>, Error> FarmStore::redeem(const std::string& token) {
+  return state_->transact([&]() -> std::optional<DeviceRecord> {
+    Database& db = state_->database;
+    Statement select = db.prepare(
+        "DELETE FROM invitations WHERE token_hash = ? AND expires > unixepoch('now') RETURNING name, profile");
+    if (!select.bind(protocol::sha256_hex(token)).step()) return std::nullopt;
+    DeviceRecord record;
+    record.name = select.text(0);
+    record.profile = select.text(1);
+    select.step();
+    return record;
+  });
+}
+
+std::expected<void, Error> FarmStore::forget_device(const std::string& name) {
+  return state_->transact([&] {
+    Database& db = state_->database;
+    db.prepare("DELETE FROM invitations WHERE name = ?").bind(name).run();
+    db.prepare("DELETE FROM devices WHERE name = ?").bind(name).run();
+    if (db.changes() == 0)
+      throw DatabaseFailure{Error{"there is no device named '" + name + "'; see: finch devices", ExitCode::usage}};
+  });
 }
 
 }  // namespace finch::controller
