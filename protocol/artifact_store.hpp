@@ -15,6 +15,7 @@ namespace finch::protocol {
 
 std::string sha256_hex(std::span<const std::byte> bytes);
 std::string sha256_hex(std::string_view bytes);
+bool is_sha256(std::string_view text);  // 64 lower-case hex digits: look before using what a peer sent
 std::expected<std::string, Error> sha256_of_file(const std::filesystem::path& path);
 
 class ArtifactStore {
