@@ -18,13 +18,6 @@ std::string reason(int error_number) {
   return std::generic_category().message(error_number);
 }
 
-int lock_file(int fd, int operation) {
-  while (::flock(fd, operation) != 0) {
-    if (errno != EINTR) return errno;
-  }
-  return 0;
-}
-
 std::expected<Descriptor, Error> open_lock(const fs::path& path) {
   Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!file) return std::unexpected(Error{std::format("{}: cannot be opened: {}", path.string(), reason(errno))});
@@ -115,11 +108,18 @@ std::expected<std::string, Error> read_whole_file(const fs::path& path) {
   return bytes;
 }
 
+bool wait_for_lock(int fd) {
+  while (::flock(fd, LOCK_EX) != 0) {
+    if (errno != EINTR) return false;
+  }
+  return true;
+}
+
 std::expected<FileLock, Error> FileLock::wait_for(const fs::path& path) {
   auto file = open_lock(path);
   if (!file) return std::unexpected(file.error());
-  if (const int error_number = lock_file(file->get(), LOCK_EX)) {
-    return std::unexpected(Error{std::format("{}: cannot be locked: {}", path.string(), reason(error_number))});
+  if (!wait_for_lock(file->get())) {
+    return std::unexpected(Error{std::format("{}: cannot be locked: {}", path.string(), reason(errno))});
   }
   return FileLock(std::move(*file));
 }
@@ -128,9 +128,9 @@ std::expected<FileLock, Error> FileLock::try_for(const fs::path& path, bool& tak
   taken = false;
   auto file = open_lock(path);
   if (!file) return std::unexpected(file.error());
-  if (const int error_number = lock_file(file->get(), LOCK_EX | LOCK_NB)) {
-    taken = error_number == EWOULDBLOCK;
-    return std::unexpected(Error{std::format("{}: cannot be locked: {}", path.string(), reason(error_number))});
+  if (::flock(file->get(), LOCK_EX | LOCK_NB) != 0) {
+    taken = errno == EWOULDBLOCK;
+    return std::unexpected(Error{std::format("{}: cannot be locked: {}", path.string(), reason(errno))});
   }
   return FileLock(std::move(*file));
 }

@@ -51,6 +51,9 @@ void sync_folder(const std::filesystem::path& folder);
 // `mode` holds for folders that are made. Error: names the folder and why.
 std::expected<void, Error> make_folder(const std::filesystem::path& folder, mode_t mode = 0700);
 
+// An exclusive flock, released when the descriptor is closed. False: errno says why.
+bool wait_for_lock(int fd);
+
 // An flock on a file that stays. Released by destruction and by the end of the process.
 class FileLock {
  public:

@@ -8,7 +8,6 @@
 #include <expected>
 #include <filesystem>
 #include <string>
-#include <string_view>
 
 #include "protocol/error.hpp"
 
@@ -16,7 +15,7 @@ namespace finch::protocol {
 
 // The one name whose certificate makes a server: workers trust nobody else, so that a stolen board's key cannot pose
 // as the controller. Only write_identity() certifies it, never issue().
-inline constexpr std::string_view kControllerName = "controller";
+inline constexpr const char* kControllerName = "controller";
 
 // The controller's certificate authority: authority.pem and authority.key (mode 0600) in one folder.
 class Authority {

@@ -1,116 +1,93 @@
-// One mutually authenticated TLS 1.3 connection that carries Protobuf messages; both ends of the wire build on it.
-// This header exposes Asio on purpose: it is the internal seam between worker and farm, included by sources only.
-//
-// Not thread safe: all calls of one connection run on its socket's executor (a strand, or a one-thread io_context).
-// There, one coroutine may read while any number write: frames leave whole, in the order of the calls.
+// One TLS 1.3 connection that carries length-prefixed messages: the seam between the two ends of the wire, used by
+// protocol/ and controller/farm/ alone (hence Asio in this header). A connection lives on one executor (a strand or a
+// one-thread io_context); send() and close() may be called from any thread, all else there.
 #pragma once
 
-#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/ssl/context.hpp>
-#include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/ssl.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
-#include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <expected>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "protocol/error.hpp"
 #include "protocol/framing.hpp"
+#include "protocol/identity.hpp"
 
 namespace google::protobuf {
 class MessageLite;
-}  // namespace google::protobuf
+}
 
 namespace finch::protocol {
 
-inline constexpr std::uint32_t kProtocolVersion = 1;  // of Hello; raised when an older peer would misunderstand
+namespace asio = boost::asio;
 
-struct WireError {
-  enum class Kind {
-    closed,       // not reachable, or the peer went away
-    timeout,      // the deadline passed; the connection is closed
-    certificate,  // one end does not accept the other's certificate
-    invalid,      // the peer broke the protocol: oversized frame, or bytes that are no message
-  };
-  Kind kind = Kind::closed;
-  std::string message;  // one line, for people
-};
+inline constexpr unsigned kProtocolVersion = 1;
+inline constexpr std::chrono::seconds kHeartbeat{2};
+// Not one byte heard, or not one taken, for so long: the other side is gone.
+inline constexpr std::chrono::seconds kSilence{8};
+inline constexpr std::chrono::seconds kHandshake{10};
+// Of a peer without a certificate: a Join is small, and strangers get no more memory than that.
+inline constexpr std::size_t kMaxJoinFrameBytes = std::size_t{64} << 10;
 
-using TlsContext = std::shared_ptr<boost::asio::ssl::context>;
+// cert.pem, key.pem, authority.pem of `identity`. The server shows its authority too (Join pins it) and accepts
+// connections without a certificate (for Join alone). Errors: a file is missing or damaged, or it is not the
+// controller's identity.
+std::expected<std::shared_ptr<asio::ssl::context>, Error> server_context(const std::filesystem::path& identity);
+// Trusts exactly authority.pem, and only a certificate made for the controller. Host names are not compared: boards
+// reach the controller under changing addresses.
+std::expected<std::shared_ptr<asio::ssl::context>, Error> client_context(const std::filesystem::path& identity);
+// For Join: trusts no certificate store; the chain the server shows must hold the authority with this fingerprint.
+std::expected<std::shared_ptr<asio::ssl::context>, Error> pinned_context(const std::string& fingerprint);
 
-// From cert.pem, key.pem and authority.pem. The server sends its authority's certificate too (Join pins it), checks a
-// client's certificate if there is one, and lets clients without one in: only Join may be answered to those.
-// Errors: a file is missing, damaged, or no identity of the controller.
-std::expected<TlsContext, Error> make_server_context(const std::filesystem::path& identity_folder);
-// Trusts exactly authority.pem. Host names are not compared: boards find the controller by changing addresses; what
-// counts is that the authority made this certificate for a controller.
-std::expected<TlsContext, Error> make_client_context(const std::filesystem::path& identity_folder);
-// For join(): no certificate of its own, and any server is accepted here; verify_pinned_authority() comes next.
-std::expected<TlsContext, Error> make_join_context();
-
-class TlsConnection : public std::enable_shared_from_this<TlsConnection> {
+class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  using Duration = std::chrono::steady_clock::duration;
-  template <class T>
-  using Awaitable = boost::asio::awaitable<std::expected<T, WireError>>;
+  Connection(asio::ip::tcp::socket socket, std::shared_ptr<asio::ssl::context> context,
+             std::chrono::milliseconds silence = kSilence);
 
-  // Name lookup, TCP and TLS handshake within `timeout`, on the calling coroutine's executor.
-  static Awaitable<std::shared_ptr<TlsConnection>> connect(TlsContext context, std::string host, std::uint16_t port,
-                                                           Duration timeout);
-  // TLS handshake on an accepted socket. REQUIRES: the calling coroutine runs on the socket's executor.
-  static Awaitable<std::shared_ptr<TlsConnection>> accept(TlsContext context, boost::asio::ip::tcp::socket socket,
-                                                          Duration timeout);
+  // Name lookup, TCP and TLS handshake, on the calling coroutine's executor. Error: why not, without the address.
+  static asio::awaitable<std::expected<std::shared_ptr<Connection>, Error>> connect(
+      std::string host, std::uint16_t port, std::shared_ptr<asio::ssl::context> context);
 
-  // Common name in the peer's verified certificate; empty: it showed none (or it is a join context's server).
+  // Error: who is refused and why, for people. The connection is closed then.
+  asio::awaitable<std::expected<void, Error>> handshake(bool server);
+  // Common name of the peer's verified certificate; empty without one.
   const std::string& peer_name() const { return peer_name_; }
-  const std::string& peer_address() const { return peer_address_; }  // "192.0.2.7:45678"
-  std::string tls_version() { return SSL_get_version(stream_.native_handle()); }
+  std::string peer_address() const;
+  std::string tls_version();
 
-  // The next message. A peer without a certificate may send at most kMaxJoinFrameBytes. An error leaves the connection
-  // closed. `timeout` spans the whole wait: give it the time after which a silent peer counts as lost.
-  Awaitable<void> read(google::protobuf::MessageLite& message, Duration timeout);
-  // Serialized at once, so `message` need not outlive the call. An error leaves the connection closed. `timeout` starts
-  // when the frame's turn has come.
-  Awaitable<void> write(const google::protobuf::MessageLite& message, Duration timeout);
-
-  // Ends the conversation so that what was written still arrives (a plain close() may drop it): sends the end, then
-  // waits for the peer's, at most `timeout`.
-  boost::asio::awaitable<void> finish(Duration timeout);
-  // At once; pending reads and writes end with an error. May be called any number of times.
+  // Hands every frame to `on_frame` until the connection ends; returns why. Closes after `silence` without a byte, and
+  // when `on_frame` throws.
+  asio::awaitable<std::string> read_frames(std::function<void(std::string_view)> on_frame);
+  // Queues a message; never blocks. Nothing happens after close(). A message beyond kMaxFrameBytes ends the connection.
+  void send(const google::protobuf::MessageLite& message);
+  // Ends the connection once all that was queued has been written and the peer has had a moment to read it.
   void close();
-  bool is_open() const { return !closed_; }
-
-  // After connect() with a join context. The certificate (PEM) of the authority with this fingerprint, when the server
-  // sent it and it certifies the server. Nothing secret may be sent before.
-  std::expected<std::string, Error> verify_pinned_authority(const std::string& fingerprint);
-
-  TlsConnection(TlsContext context, boost::asio::ip::tcp::socket socket, bool is_server);  // use connect or accept
-  TlsConnection(const TlsConnection&) = delete;
-  TlsConnection& operator=(const TlsConnection&) = delete;
-  ~TlsConnection();
-
-  static constexpr std::size_t kMaxJoinFrameBytes = std::size_t{64} << 10;
 
  private:
-  class Deadline;
-  class WriteTurn;
-  Awaitable<void> handshake();
-  Awaitable<void> write_frame(std::shared_ptr<TlsConnection> self, std::expected<std::string, Error> frame,
-                              Duration timeout);
-  WireError failure(boost::system::error_code error, bool timed_out) const;
+  void queue(std::expected<std::string, Error> frame);
+  asio::awaitable<void> write_queue();
+  asio::awaitable<void> watch();
+  asio::awaitable<bool> read_exactly(std::span<char> bytes);
+  void end_writing(const std::string& why);
+  void shut(const std::string& why);
 
-  TlsContext context_;
-  boost::asio::ssl::stream<boost::asio::ip::tcp::socket> stream_;
-  const bool is_server_;
-  bool closed_ = false;
-  std::string peer_name_, peer_address_;
-  std::uint64_t next_turn_ = 0, current_turn_ = 0;
-  boost::asio::steady_timer turn_changed_;
+  std::shared_ptr<asio::ssl::context> context_;
+  asio::ssl::stream<asio::ip::tcp::socket> stream_;
+  const std::chrono::milliseconds silence_;
+  asio::steady_timer timer_;
+  std::deque<std::string> queue_;
+  bool server_ = false, reading_ = false, writing_ = false, write_ended_ = false, closing_ = false, open_ = true;
+  std::chrono::steady_clock::time_point last_heard_, last_written_, close_by_;
+  std::string peer_name_, why_;
 };
 
 }  // namespace finch::protocol

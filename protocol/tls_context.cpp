@@ -7,10 +7,11 @@
 #include "protocol/tls_connection.hpp"
 
 namespace finch::protocol {
-namespace asio = boost::asio;
 namespace {
 
-std::expected<TlsContext, Error> make_context(asio::ssl::context::method method) {
+using Context = std::shared_ptr<asio::ssl::context>;
+
+std::expected<Context, Error> make_context(asio::ssl::context::method method) {
   try {
     auto context = std::make_shared<asio::ssl::context>(method);
     // No resumption: a ticket would outlive the certificate check that it replaces.
@@ -44,7 +45,7 @@ std::expected<void, Error> use_identity(asio::ssl::context& context, const std::
   }
   if (send_authority && X509_check_purpose(certificate.get(), X509_PURPOSE_SSL_SERVER, 0) != 1) {
     return std::unexpected(Error{
-        std::format("{} is no controller's certificate: no worker would trust it", (folder / names[0]).string())});
+        std::format("{} is not the controller's certificate: no worker would trust it", (folder / names[0]).string())});
   }
   if (SSL_CTX_use_certificate(native, certificate.get()) != 1 || SSL_CTX_use_PrivateKey(native, key.get()) != 1 ||
       (send_authority && SSL_CTX_add1_chain_cert(native, authority.get()) != 1) ||
@@ -57,25 +58,43 @@ std::expected<void, Error> use_identity(asio::ssl::context& context, const std::
 
 }  // namespace
 
-std::expected<TlsContext, Error> make_server_context(const std::filesystem::path& identity_folder) {
+std::expected<Context, Error> server_context(const std::filesystem::path& identity) {
   auto context = make_context(asio::ssl::context::tlsv13_server);
   if (!context) return context;
-  if (auto used = use_identity(**context, identity_folder, true); !used) return std::unexpected(used.error());
+  if (auto used = use_identity(**context, identity, true); !used) return std::unexpected(used.error());
   (*context)->set_verify_mode(asio::ssl::verify_peer);
   return context;
 }
 
-std::expected<TlsContext, Error> make_client_context(const std::filesystem::path& identity_folder) {
+std::expected<Context, Error> client_context(const std::filesystem::path& identity) {
   auto context = make_context(asio::ssl::context::tlsv13_client);
   if (!context) return context;
-  if (auto used = use_identity(**context, identity_folder, false); !used) return std::unexpected(used.error());
+  if (auto used = use_identity(**context, identity, false); !used) return std::unexpected(used.error());
+  // OpenSSL asks for a server's certificate here, and an authority of ours makes that for the controller alone: another
+  // device's key cannot pose as it.
   (*context)->set_verify_mode(asio::ssl::verify_peer);
   return context;
 }
 
-std::expected<TlsContext, Error> make_join_context() {
+std::expected<Context, Error> pinned_context(const std::string& fingerprint) {
   auto context = make_context(asio::ssl::context::tlsv13_client);
-  if (context) (*context)->set_verify_mode(asio::ssl::verify_none);
+  if (!context) return context;
+  (*context)->set_verify_mode(asio::ssl::verify_peer);
+  // The authority is not known yet: it must be among the certificates that the server shows, and must have certified
+  // it. Called for every certificate of the chain and for everything OpenSSL finds wrong with it; the answer is the
+  // same.
+  (*context)->set_verify_callback([fingerprint](bool, asio::ssl::verify_context& verifying) {
+    X509_STORE_CTX* chain = verifying.native_handle();
+    X509* server = X509_STORE_CTX_get0_cert(chain);
+    const STACK_OF(X509)* shown = X509_STORE_CTX_get0_untrusted(chain);
+    for (int i = 0; i < sk_X509_num(shown); ++i) {
+      X509* authority = sk_X509_value(shown, i);
+      if (fingerprint_of(authority) != fingerprint) continue;
+      return X509_verify(server, X509_get0_pubkey(authority)) == 1 &&
+             X509_check_purpose(server, X509_PURPOSE_SSL_SERVER, 0) == 1;
+    }
+    return false;
+  });
   return context;
 }
 

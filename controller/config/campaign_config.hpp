@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "controller/config/device_profile.hpp"
 #include "controller/error.hpp"
 
 namespace finch::controller {
@@ -19,9 +20,9 @@ struct DataConfig {
 };
 
 struct ObjectiveConfig {
-  std::string name;       // "accuracy", "latency", "parameters", "macs", "memory", "file_size"
+  std::string name;       // "accuracy", "latency", "parameters", "macs", "memory", "energy"
   std::string direction;  // "maximize" | "minimize"
-  std::string unit;       // "%", "ms", "", "", "bytes", "bytes"
+  std::string unit;       // "%", "ms", "", "", "bytes", "mJ"
 };
 
 // Hard limits; absent: none. A candidate beyond one is dropped before it is trained.
@@ -108,6 +109,9 @@ struct CampaignConfig {
 // Errors name file, line and key, and the nearest known key; exit code `usage`.
 std::expected<CampaignConfig, Error> load_campaign(const std::filesystem::path& file);
 std::expected<CampaignConfig, Error> parse_campaign(const std::string& text, const std::filesystem::path& file);
+
+// Fills what the campaign leaves open ([deploy], [constraints]) from the device's profile.
+void resolve(CampaignConfig& config, const DeviceProfile& profile);
 
 // The configuration with every default written out, as TOML that load_campaign() reads back to the same value.
 std::string resolved_toml(const CampaignConfig& config);

@@ -1,0 +1,292 @@
+#include "controller/config/campaign_config.hpp"
+
+#include <algorithm>
+#include <format>
+#include <limits>
+
+#include "controller/config/toml_reader.hpp"
+#include "search/search_algorithm.hpp"
+#include "search/search_space.hpp"
+
+namespace finch::controller {
+namespace {
+
+const std::vector<ObjectiveConfig>& known_objectives() {
+  static const std::vector<ObjectiveConfig> all = {
+      {"accuracy", "maximize", "%"}, {"latency", "minimize", "ms"},   {"parameters", "minimize", ""},
+      {"macs", "minimize", ""},      {"memory", "minimize", "bytes"}, {"energy", "minimize", "mJ"},
+  };
+  return all;
+}
+
+std::string absolute_to(const std::filesystem::path& file, const std::string& path) {
+  if (path.empty()) return path;
+  return std::filesystem::weakly_canonical(std::filesystem::absolute(file).parent_path() / path).string();
+}
+
+void read_data(TomlReader& reader, CampaignConfig& config) {
+  TomlTable table = reader.table("data");
+  table.read_choice("format", config.data.format, {"idx", "folder"});
+  table.read("path", config.data.path);
+  table.read("validation_samples", config.data.validation_samples, 10, 1'000'000);
+  if (config.data.path.empty()) {
+    table.complain("path", "say where the data set lies, as in path = \"/usr/share/datasets/fashion-mnist\"");
+  } else {
+    config.data.path = absolute_to(config.file, config.data.path);
+    std::error_code ignored;
+    if (!std::filesystem::exists(config.data.path, ignored)) {
+      const bool packaged = config.data.path.ends_with("datasets/fashion-mnist");
+      table.complain("path", std::format("there is no {}{}", config.data.path,
+                                         packaged ? "; install it: apt install dataset-fashion-mnist" : ""));
+    }
+  }
+  table.done();
+}
+
+void read_search(TomlReader& reader, CampaignConfig& config) {
+  TomlTable table = reader.table("search");
+  table.read_choice("algorithm", config.search.algorithm, search::search_algorithm_names());
+  table.read("population", config.search.population, 4, 10'000);
+  std::vector<std::string> names = {"accuracy", "latency"};
+  table.read("objectives", names);
+  std::set<std::string> known;
+  for (const ObjectiveConfig& objective : known_objectives()) known.insert(objective.name);
+  for (const std::string& name : names) {
+    const auto found = std::ranges::find(known_objectives(), name, &ObjectiveConfig::name);
+    if (found == known_objectives().end()) {
+      table.complain("objectives", std::format("'{}' is not known{}", name, did_you_mean(name, known)));
+    } else if (std::ranges::find(config.objectives, name, &ObjectiveConfig::name) != config.objectives.end()) {
+      table.complain("objectives", std::format("'{}' is named twice", name));
+    } else {
+      config.objectives.push_back(*found);
+    }
+  }
+  if (names.size() < 2 || names.front() != "accuracy")
+    table.complain("objectives", "the first objective is accuracy, and at least one cost follows");
+  table.done();
+}
+
+void read_constraints(TomlReader& reader, CampaignConfig& config) {
+  TomlTable table = reader.table("constraints");
+  table.read("latency_ms", config.constraints.latency_ms, 1e-6, 1e6);
+  table.read("parameters", config.constraints.parameters, 1.0, 1e12);
+  table.read("macs", config.constraints.macs, 1.0, 1e15);
+  table.read("memory_mb", config.constraints.memory_mb, 1e-3, 1e6);
+  table.done();
+}
+
+void read_budget(TomlReader& reader, CampaignConfig& config) {
+  TomlTable table = reader.table("budget");
+  table.read("hours", config.budget.hours, 0.01, 10'000.0);
+  table.read("evaluations", config.budget.evaluations, std::int64_t{1}, std::int64_t{1'000'000});
+  if (!config.budget.hours && !config.budget.evaluations)
+    table.complain("evaluations", "a campaign needs an end: give hours, evaluations, or both");
+  table.done();
+}
+
+void read_teacher(TomlReader& reader, CampaignConfig& config) {
+  TomlTable table = reader.table("teacher");
+  table.read("enabled", config.teacher.enabled);
+  table.read("epochs", config.teacher.epochs, 0.01, 10'000.0);
+  table.read("learning_rate", config.teacher.learning_rate, 1e-7, 10.0);
+  std::string torchscript;
+  table.read("torchscript", torchscript);
+  if (!torchscript.empty()) {
+    config.teacher.torchscript = absolute_to(config.file, torchscript);
+    if (!std::filesystem::is_regular_file(*config.teacher.torchscript))
+      table.complain("torchscript", "there is no file " + *config.teacher.torchscript);
+  }
+  table.done();
+}
+
+void read_train(TomlReader& reader, CampaignConfig& config) {
+  TomlTable table = reader.table("train");
+  TrainConfig& train = config.train;
+  table.read("epochs", train.epochs, 0.001, 10'000.0);
+  table.read("finalist_epochs", train.finalist_epochs, 0.0, 10'000.0);
+  table.read("batch_size", train.batch_size, 2, 65'536);
+  table.read("learning_rate", train.learning_rate, 1e-7, 10.0);
+  table.read("weight_decay", train.weight_decay, 0.0, 1.0);
+  table.read("label_smoothing", train.label_smoothing, 0.0, 0.9);
+  table.read("temperature", train.temperature, 0.1, 100.0);
+  table.read("distillation_weight", train.distillation_weight, 0.0, 1.0);
+  table.read("flip", train.flip);
+  table.read("crop_padding", train.crop_padding, 0, 64);
+  table.read("inherit", train.inherit);
+  table.read("threads", train.threads, 0, 1024);
+  table.done();
+}
+
+void read_deploy(TomlReader& reader, CampaignConfig& config) {
+  TomlTable table = reader.table("deploy");
+  DeployConfig& deploy = config.deploy;
+  table.read_choice("runtime", deploy.runtime, {"onnxruntime"});
+  table.read("provider", deploy.provider);
+  if (table.has("precision")) table.read_choice("precision", deploy.precision = "fp32", {"fp32", "int8"});
+  table.read("threads", deploy.threads, 0, 1024);
+  table.read("batch", deploy.batch, 1, 4096);
+  table.done();
+}
+
+void read_rest(TomlReader& reader, CampaignConfig& config) {
+  TomlTable finalists = reader.table("finalists");
+  finalists.read("count", config.finalists.count, 1, 1000);
+  finalists.done();
+  TomlTable measure = reader.table("measure");
+  const std::vector<std::string> tiers = {"quick", "screen", "certify"};
+  measure.read_choice("search_tier", config.measure.search_tier, tiers);
+  measure.read_choice("finalist_tier", config.measure.finalist_tier, tiers);
+  measure.done();
+  for (TomlTable& table : reader.tables("device")) {
+    DeviceConfig device;
+    table.read("name", device.name);
+    table.read("profile", device.profile);
+    table.done();
+    config.devices.push_back(device);
+  }
+  if (config.devices.empty()) config.devices.push_back({});
+}
+
+// A double that reads back to the same value and is a TOML float.
+std::string number(double value) {
+  std::string text = std::format("{}", value);
+  if (text.find_first_of(".e") == std::string::npos) text += ".0";
+  return text;
+}
+
+std::string quoted(const std::string& text) {
+  std::string result = "\"";
+  for (const char character : text) {
+    if (character == '"' || character == '\\') result += '\\';
+    if (static_cast<unsigned char>(character) < 0x20) {
+      result += std::format("\\u{:04x}", static_cast<unsigned>(character));
+    } else {
+      result += character;
+    }
+  }
+  return result + '"';
+}
+
+}  // namespace
+
+std::expected<CampaignConfig, Error> load_campaign(const std::filesystem::path& file) {
+  return read_text(file).and_then([&](const std::string& text) { return parse_campaign(text, file); });
+}
+
+std::expected<CampaignConfig, Error> parse_campaign(const std::string& text, const std::filesystem::path& file) {
+  auto reader = TomlReader::parse(text, file);
+  if (!reader) return std::unexpected(reader.error());
+  CampaignConfig config;
+  config.file = file;
+  config.text = text;
+  config.name = file.stem().string();
+  // What the profile decides unless the campaign says otherwise.
+  config.deploy.provider.clear();
+  config.deploy.precision.clear();
+
+  TomlTable campaign = (*reader)->table("campaign");
+  campaign.read("name", config.name);
+  std::int64_t seed = 1;
+  campaign.read("seed", seed, 0, std::numeric_limits<std::int64_t>::max());
+  config.seed = static_cast<std::uint64_t>(seed);
+  if (config.name.empty() || config.name.find_first_of("/\n") != std::string::npos)
+    campaign.complain("name", "a name becomes part of a folder's: no slash, not empty");
+  campaign.done();
+  TomlTable space = (*reader)->table("space");
+  space.read_choice("name", config.space, search::search_space_names());
+  space.done();
+
+  read_data(**reader, config);
+  read_search(**reader, config);
+  read_constraints(**reader, config);
+  read_budget(**reader, config);
+  read_teacher(**reader, config);
+  read_train(**reader, config);
+  read_deploy(**reader, config);
+  read_rest(**reader, config);
+  if (const auto finished = (*reader)->finish(); !finished) return std::unexpected(finished.error());
+  return config;
+}
+
+void resolve(CampaignConfig& config, const DeviceProfile& profile) {
+  DeployConfig& deploy = config.deploy;
+  if (deploy.provider.empty()) deploy.provider = profile.deploy_provider;
+  if (deploy.precision.empty()) deploy.precision = profile.deploy_precision;
+  if (deploy.threads == 0) deploy.threads = profile.deploy_threads;
+  if (!config.constraints.latency_ms && profile.latency_budget_ms > 0)
+    config.constraints.latency_ms = profile.latency_budget_ms;
+  if (!config.constraints.memory_mb && profile.memory_mb > 0) {
+    config.constraints.memory_mb = static_cast<double>(profile.memory_mb) * profile.memory_budget;
+  }
+}
+
+std::string resolved_toml(const CampaignConfig& c) {
+  std::string text;
+  const auto line = [&](const std::string& key, const std::string& value) {
+    text += std::format("{} = {}\n", key, value);
+  };
+  const auto optional = [&](const std::string& key, const std::optional<double>& value) {
+    if (value) line(key, number(*value));
+  };
+  text += "[campaign]\n";
+  line("name", quoted(c.name));
+  line("seed", std::to_string(c.seed));
+  text += "\n[data]\n";
+  line("format", quoted(c.data.format));
+  line("path", quoted(c.data.path));
+  line("validation_samples", std::to_string(c.data.validation_samples));
+  text += "\n[space]\n";
+  line("name", quoted(c.space));
+  text += "\n[search]\n";
+  line("algorithm", quoted(c.search.algorithm));
+  line("population", std::to_string(c.search.population));
+  std::string objectives;
+  for (const ObjectiveConfig& objective : c.objectives)
+    objectives += (objectives.empty() ? "" : ", ") + quoted(objective.name);
+  line("objectives", "[" + objectives + "]");
+  text += "\n[constraints]\n";
+  optional("latency_ms", c.constraints.latency_ms);
+  optional("parameters", c.constraints.parameters);
+  optional("macs", c.constraints.macs);
+  optional("memory_mb", c.constraints.memory_mb);
+  text += "\n[budget]\n";
+  optional("hours", c.budget.hours);
+  if (c.budget.evaluations) line("evaluations", std::to_string(*c.budget.evaluations));
+  text += "\n[teacher]\n";
+  line("enabled", c.teacher.enabled ? "true" : "false");
+  if (c.teacher.torchscript) line("torchscript", quoted(*c.teacher.torchscript));
+  line("epochs", number(c.teacher.epochs));
+  line("learning_rate", number(c.teacher.learning_rate));
+  text += "\n[train]\n";
+  line("epochs", number(c.train.epochs));
+  line("finalist_epochs", number(c.train.finalist_epochs));
+  line("batch_size", std::to_string(c.train.batch_size));
+  line("learning_rate", number(c.train.learning_rate));
+  line("weight_decay", number(c.train.weight_decay));
+  line("label_smoothing", number(c.train.label_smoothing));
+  line("temperature", number(c.train.temperature));
+  line("distillation_weight", number(c.train.distillation_weight));
+  line("flip", c.train.flip ? "true" : "false");
+  line("crop_padding", std::to_string(c.train.crop_padding));
+  line("inherit", c.train.inherit ? "true" : "false");
+  line("threads", std::to_string(c.train.threads));
+  text += "\n[finalists]\n";
+  line("count", std::to_string(c.finalists.count));
+  text += "\n[deploy]\n";
+  line("runtime", quoted(c.deploy.runtime));
+  if (!c.deploy.provider.empty()) line("provider", quoted(c.deploy.provider));
+  if (!c.deploy.precision.empty()) line("precision", quoted(c.deploy.precision));
+  line("threads", std::to_string(c.deploy.threads));
+  line("batch", std::to_string(c.deploy.batch));
+  text += "\n[measure]\n";
+  line("search_tier", quoted(c.measure.search_tier));
+  line("finalist_tier", quoted(c.measure.finalist_tier));
+  for (const DeviceConfig& device : c.devices) {
+    text += "\n[[device]]\n";
+    line("name", quoted(device.name));
+    line("profile", quoted(device.profile));
+  }
+  return text;
+}
+
+}  // namespace finch::controller

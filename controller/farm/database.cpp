@@ -1,0 +1,132 @@
+#include "controller/farm/database.hpp"
+
+#include <sqlite3.h>
+
+#include <format>
+
+namespace finch::controller {
+namespace {
+
+constexpr int kBusyMilliseconds = 20'000;
+
+Error describe(sqlite3* database, const std::string& file) {
+  const int code = database == nullptr ? SQLITE_NOMEM : sqlite3_errcode(database);
+  const char* remedy = "";
+  switch (code & 0xff) {
+    case SQLITE_FULL:
+      remedy = "; free some space on this disk, then run the command again";
+      break;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      remedy = "; the file is damaged: restore it from a backup or remove it";
+      break;
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+      remedy = "; check the permissions of the file and its folder";
+      break;
+    case SQLITE_BUSY:
+      remedy = "; another finch has held it for 20 seconds";
+      break;
+    default:
+      break;
+  }
+  return Error{std::format("{}: {}{}", file, database == nullptr ? "out of memory" : sqlite3_errmsg(database), remedy)};
+}
+
+}  // namespace
+
+Statement::Statement(sqlite3* database, std::string_view sql, const std::string& file) : file_(file) {
+  sqlite3_stmt* statement = nullptr;
+  const int code = sqlite3_prepare_v2(database, sql.data(), static_cast<int>(sql.size()), &statement, nullptr);
+  statement_.reset(statement);
+  if (code != SQLITE_OK) throw DatabaseFailure{describe(database, file_)};
+}
+
+void Statement::Finalize::operator()(sqlite3_stmt* statement) const {
+  sqlite3_finalize(statement);
+}
+
+bool Statement::step() {
+  const int code = sqlite3_step(statement_.get());
+  if (code == SQLITE_ROW) return true;
+  if (code == SQLITE_DONE) return false;
+  throw DatabaseFailure{describe(sqlite3_db_handle(statement_.get()), file_)};
+}
+
+std::int64_t Statement::integer(int column) const {
+  return sqlite3_column_int64(statement_.get(), column);
+}
+double Statement::real(int column) const {
+  return sqlite3_column_double(statement_.get(), column);
+}
+
+std::string Statement::text(int column) const {
+  const void* data = sqlite3_column_blob(statement_.get(), column);
+  const auto size = static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column));
+  return data == nullptr ? "" : std::string(static_cast<const char*>(data), size);
+}
+
+void Statement::bind_one(int index, std::int64_t value) {
+  sqlite3_bind_int64(statement_.get(), index, value);
+}
+void Statement::bind_one(int index, double value) {
+  sqlite3_bind_double(statement_.get(), index, value);
+}
+void Statement::bind_one(int index, std::string_view value) {
+  sqlite3_bind_text64(statement_.get(), index, value.data(), value.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+}
+
+void Database::Close::operator()(sqlite3* database) const {
+  sqlite3_close_v2(database);
+}
+
+std::expected<Database, Error> Database::open(const std::filesystem::path& file, int version, std::string_view schema) {
+  Database database;
+  database.file_ = file.string();
+  sqlite3* handle = nullptr;
+  const int code =
+      sqlite3_open_v2(file.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  database.database_.reset(handle);
+  if (code != SQLITE_OK) return std::unexpected(describe(handle, database.file_));
+  sqlite3_busy_timeout(handle, kBusyMilliseconds);
+  try {
+    Statement mode = database.prepare("PRAGMA journal_mode = WAL");
+    mode.step();
+    database.execute("PRAGMA synchronous = FULL");
+    Statement stored = database.prepare("PRAGMA user_version");
+    stored.step();
+    const auto found = stored.integer(0);
+    if (found > version) {
+      return std::unexpected(
+          Error{std::format("{}: written by a newer Finch (format {}, this one knows {}); update Finch", database.file_,
+                            found, version)});
+    }
+    if (found == version) return database;
+  } catch (const DatabaseFailure& failure) {
+    return std::unexpected(failure.error);
+  }
+  const auto created = database.transact([&] {
+    Statement again = database.prepare("PRAGMA user_version");  // another process may have been quicker
+    again.step();
+    if (again.integer(0) == version) return;
+    if (sqlite3_exec(handle, std::string(schema).c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) {
+      throw DatabaseFailure{describe(handle, database.file_)};
+    }
+    database.execute(std::format("PRAGMA user_version = {}", version));
+  });
+  if (!created) return std::unexpected(created.error());
+  return database;
+}
+
+int Database::changes() const {
+  return sqlite3_changes(database_.get());
+}
+std::int64_t Database::last_id() const {
+  return sqlite3_last_insert_rowid(database_.get());
+}
+void Database::roll_back() {
+  sqlite3_exec(database_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+}
+
+}  // namespace finch::controller
