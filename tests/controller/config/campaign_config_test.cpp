@@ -1,12 +1,12 @@
 #include "controller/config/campaign_config.hpp"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
 #include <random>
 
+#include "controller/config/toml_reader.hpp"
 #include "tests/controller/config/temporary_folder.hpp"
 
 namespace finch::controller {
@@ -20,9 +20,6 @@ bool operator==(const DeviceConfig& a, const DeviceConfig& b) {
 }
 
 namespace {
-
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 class CampaignFile : public ::testing::Test {
  protected:
@@ -322,6 +319,29 @@ TEST_F(CampaignFile, ATruncatedOrDamagedFileIsAnErrorAndNotACrash) {
     if (HasFailure()) FAIL() << text;
   }
   EXPECT_GT(refused, 500);
+}
+
+TEST_F(CampaignFile, TheExamplesAreRead) {
+  int examples = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::path(FINCH_SOURCE_FOLDER) / "examples")) {
+    if (entry.path().extension() != ".toml") continue;
+    ++examples;
+    auto text = read_text(entry.path());
+    ASSERT_TRUE(text) << text.error().message;
+    // The data set may not be installed here; that it is asked for is all that the file can answer for.
+    const std::string packaged = "\"/usr/share/datasets/fashion-mnist\"";
+    const std::size_t at = text->find(packaged);
+    if (at != std::string::npos) text->replace(at, packaged.size(), "\"" + (folder_.path() / "data").string() + "\"");
+    auto config = parse_campaign(*text, entry.path());
+    ASSERT_TRUE(config) << config.error().message;
+    const auto profile = load_profile(
+        (std::filesystem::path(FINCH_SOURCE_FOLDER) / "profiles" / (config->devices[0].profile + ".toml")));
+    ASSERT_TRUE(profile) << profile.error().message;
+    resolve(*config, *profile);
+    EXPECT_FALSE(config->deploy.precision.empty());
+  }
+  EXPECT_GT(examples, 0);
 }
 
 TEST_F(CampaignFile, AFileThatIsNotThereIsNamed) {
