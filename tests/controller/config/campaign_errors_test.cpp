@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <ostream>
 
 #include "controller/config/campaign_config.hpp"
 #include "tests/controller/config/temporary_folder.hpp"
@@ -14,6 +15,11 @@ struct BadCampaign {
   const char* text;
   const char* message;  // without the folder's path
 };
+
+// Names the case in a failure and in ctest instead of the address of its text.
+void PrintTo(const BadCampaign& bad, std::ostream* out) {
+  *out << bad.name;
+}
 
 // Four lines that make a good campaign; what follows begins at line 5.
 #define GOOD "[data]\npath = \"data\"\n[budget]\nevaluations = 12\n"
@@ -128,6 +134,11 @@ struct BadToml {
   const char* text;
   int line;
 };
+
+// Names the case in a failure and in ctest instead of the address of its text.
+void PrintTo(const BadToml& bad, std::ostream* out) {
+  *out << bad.name;
+}
 
 // Texts that are no TOML; the words are the parser's, the place is ours to pass on.
 const BadToml kNoToml[] = {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <ostream>
 #include <set>
 
 #include "controller/config/campaign_config.hpp"
@@ -180,6 +181,11 @@ struct BadProfile {
   const char* text;
   const char* message;
 };
+
+// Names the case in a failure and in ctest instead of the address of its text.
+void PrintTo(const BadProfile& bad, std::ostream* out) {
+  *out << bad.name;
+}
 
 const BadProfile kBad[] = {
     {"MisspeltKey", "[device]\ncorse = 4\n",
