@@ -99,10 +99,11 @@ std::expected<JobStatus, Error> FarmStore::submit(const Submission& submission) 
           .run();
     }
     db.prepare("INSERT OR IGNORE INTO wanted VALUES (?, ?)").bind(submission.key, submission.campaign).run();
+    const bool wanted_before = db.changes() == 0;
     Statement select = db.prepare(std::format("SELECT {} FROM jobs WHERE key = ?", kStatusColumns));
     select.bind(submission.key).step();
     JobStatus status = status_row(select);
-    status.existed = existed;
+    status.existed = existed && !wanted_before;
     return status;
   });
 }
@@ -121,9 +122,11 @@ std::expected<std::optional<JobStatus>, Error> FarmStore::find(const std::string
 std::expected<void, Error> FarmStore::withdraw(const std::string& campaign, std::span<const std::string> keys) {
   return state_->transact([&] {
     Database& db = state_->database;
-    if (keys.empty()) db.prepare("DELETE FROM wanted WHERE campaign = ?").bind(campaign).run();
-    for (const std::string& key : keys)
-      db.prepare("DELETE FROM wanted WHERE campaign = ? AND key = ?").bind(campaign, key).run();
+  const std::string unfinished = " AND key IN (SELECT key FROM jobs WHERE state IN ('queued', 'leased'))";
+    if (keys.empty()) db.prepare("DELETE FROM wanted WHERE campaign = ?" + unfinished).bind(campaign).run();
+    for (const std::string& key : keys) {
+      db.prepare("DELETE FROM wanted WHERE campaign = ? AND key = ?" + unfinished).bind(campaign, key).run();
+    }
     db.execute(
         "UPDATE jobs SET state = 'cancelled' WHERE state IN ('queued', 'leased') AND key NOT IN (SELECT key FROM "
         "wanted)");

@@ -36,7 +36,7 @@ struct JobStatus {
   double progress = 0;      // 0..1 of the running lease
   std::string message;      // of the running lease
   std::string result;       // serialized protocol::JobResult; empty before done or failed
-  bool existed = false;     // from submit(): the job was known before
+  bool existed = false;     // from submit(): another campaign had wanted the job before, this one had not
 };
 
 struct Submission {

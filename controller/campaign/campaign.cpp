@@ -1,0 +1,286 @@
+#include "controller/campaign/campaign.hpp"
+
+#include <openssl/rand.h>
+
+#include <array>
+#include <format>
+#include <fstream>
+#include <thread>
+
+#include "controller/campaign/campaign_run.hpp"
+#include "protocol/artifact_store.hpp"
+
+namespace finch::controller {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{50};
+constexpr std::chrono::milliseconds kShow{250};
+
+std::string random_id() {
+  std::array<unsigned char, 8> bytes{};
+  RAND_bytes(bytes.data(), bytes.size());
+  std::string text;
+  for (const unsigned char byte : bytes) text += std::format("{:02x}", byte);
+  return text;
+}
+
+}  // namespace
+
+std::expected<std::unique_ptr<Campaign>, Error> Campaign::create(const CampaignConfig& config,
+                                                                 const DeviceProfile& profile,
+                                                                 const std::filesystem::path& run_folder) {
+  auto folder = RunFolder::create(run_folder);
+  if (!folder) return std::unexpected(folder.error());
+  auto store = EventStore::open(folder->database());
+  if (!store) return std::unexpected(store.error());
+  auto run = std::make_unique<CampaignRun>(std::move(*folder), std::move(*store));
+  if (const auto begun = run->begin(config, profile); !begun) return std::unexpected(begun.error());
+  return run;
+}
+
+std::expected<std::unique_ptr<Campaign>, Error> Campaign::open(const std::filesystem::path& run_folder) {
+  auto folder = RunFolder::open(run_folder);
+  if (!folder) return std::unexpected(folder.error());
+  auto store = EventStore::open(folder->database());
+  if (!store) return std::unexpected(store.error());
+  auto run = std::make_unique<CampaignRun>(std::move(*folder), std::move(*store));
+  if (const auto replayed = run->replay(); !replayed) return std::unexpected(replayed.error());
+  return run;
+}
+
+std::expected<void, Error> request_finish(const std::filesystem::path& run_folder) {
+  if (!std::filesystem::exists(run_folder / "campaign.db")) {
+    return std::unexpected(Error{run_folder.string() + ": no campaign here (campaign.db is missing)", ExitCode::usage});
+  }
+  std::ofstream file(run_folder / "finish");
+  file << "stop the search and finish with what there is\n";
+  if (!file.flush()) return std::unexpected(Error{(run_folder / "finish").string() + ": cannot write"});
+  return {};
+}
+
+std::expected<void, Error> CampaignRun::begin(const CampaignConfig& config, const DeviceProfile& profile) {
+  return record("created", {{"config", resolved_toml(config)},
+                            {"file", config.file.string()},
+                            {"profile", profile.name},
+                            {"run_id", random_id()},
+                            {"version", FINCH_VERSION}});
+}
+
+std::expected<void, Error> CampaignRun::replay() {
+  const auto events = events_.load();
+  if (!events) return std::unexpected(events.error());
+  if (events->empty())
+    return std::unexpected(
+        Error{folder_.path().string() + ": the campaign was never begun; remove the folder and run it anew",
+              ExitCode::usage});
+  for (const Event& event : *events) {
+    if (auto applied = state_.apply(event); !applied) return applied;
+  }
+  base_seconds_ = state_.seconds;
+  return {};
+}
+
+double CampaignRun::now() const {
+  return base_seconds_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - opened_).count();
+}
+
+CampaignRun::Step CampaignRun::record(const std::string& type, nlohmann::json data) {
+  const auto event = events_.append(type, now(), std::move(data));
+  if (!event) return std::unexpected(event.error());
+  return state_.apply(*event);
+}
+
+std::expected<void, Error> CampaignRun::run(const Home& home, FarmStore& store,
+                                            const std::function<void(const CampaignStatus&)>& show,
+                                            std::stop_token stop) {
+  board_ = std::make_unique<JobBoard>(store, state_.run_id);
+  opened_ = std::chrono::steady_clock::now();
+  if (state_.seconds > 0)
+    say(std::format("going on after {:.0f} s of campaign time, {} candidates known", state_.seconds,
+                    state_.candidates.size()));
+  auto next_show = std::chrono::steady_clock::time_point{};
+  std::expected<void, Error> outcome;
+  while (outcome && !finished() && !stop.stop_requested()) {
+    outcome = board_->refresh();
+    const auto before = state_.seconds;
+    if (outcome) outcome = state_.finalists ? finalist_stage(home) : advance(home, store);
+    if (std::chrono::steady_clock::now() >= next_show || !outcome || finished()) {
+      next_show = std::chrono::steady_clock::now() + kShow;
+      CampaignStatus snapshot = status();
+      snapshot.log = std::exchange(log_, {});
+      show(snapshot);
+    }
+    // Something happened: more may be possible at once.
+    if (outcome && state_.seconds == before) std::this_thread::sleep_for(kTick);
+  }
+  if (!finished()) board_->withdraw_all();
+  board_.reset();
+  if (!outcome) return outcome;
+  if (!finished())
+    return std::unexpected(
+        Error{std::format("interrupted; go on with: finch resume {}", folder_.path().string()), ExitCode::interrupted});
+  return {};
+}
+
+CampaignRun::Step CampaignRun::advance(const Home& home, FarmStore& store) {
+  if (!state_.data) {
+    // Asked for first: the trainer reads the data while the device is waited for.
+    if (auto read = read_data(); !read) return read;
+  }
+  if (!state_.device) return find_device(store);
+  if (!state_.data) return {};
+  return state_.teacher_settled ? search_stage() : settle_teacher(home);
+}
+
+CampaignRun::Step CampaignRun::find_device(FarmStore& store) {
+  const DeviceConfig& wanted = state_.config.devices.front();
+  const auto devices = store.devices();
+  if (!devices) return std::unexpected(devices.error());
+  const auto found = std::ranges::find_if(
+      *devices, [&](const DeviceRecord& device) { return device.name == wanted.name && device.connected; });
+  if (found == devices->end()) {
+    if (!waiting_said_ && now() - base_seconds_ > 5) {
+      waiting_said_ = true;
+      say(std::format("waiting for device '{}' to connect; see: finch devices", wanted.name));
+    }
+    return {};
+  }
+  protocol::DeviceDescription device;
+  device.ParseFromString(found->description);
+  const auto offers = [](const auto& list, const std::string& name) {
+    return std::ranges::find(list, name) != list.end();
+  };
+  for (const ObjectiveConfig& objective : state_.config.objectives) {
+    if (objective.name == "energy" && !offers(device.measures(), "energy")) {
+      std::string why;
+      for (const std::string& reason : device.cannot_measure()) {
+        if (reason.starts_with("energy")) why = " (" + reason + ")";
+      }
+      return std::unexpected(Error{std::format("{}: search.objectives asks for energy, but device '{}' cannot measure "
+                                               "it{}; take energy out, or use a device with a power sensor",
+                                               state_.config.file.string(), wanted.name, why),
+                                   ExitCode::usage});
+    }
+  }
+  const DeployConfig& deploy = state_.config.deploy;
+  const auto runtime = std::ranges::find(device.runtimes(), deploy.runtime, &protocol::RuntimeDescription::name);
+  if (runtime == device.runtimes().end()) {
+    return std::unexpected(
+        Error{std::format("device '{}' has no {}; install it there (Debian: libonnxruntime1.21) or name its library: "
+                          "finch-agent --onnxruntime PATH",
+                          wanted.name, deploy.runtime)});
+  }
+  if (!offers(runtime->providers(), deploy.provider)) {
+    std::string known;
+    for (const std::string& provider : runtime->providers()) known += (known.empty() ? "" : ", ") + provider;
+    return std::unexpected(
+        Error{std::format("{}: deploy.provider: {} on device '{}' offers {}, not '{}'", state_.config.file.string(),
+                          deploy.runtime, wanted.name, known, deploy.provider),
+              ExitCode::usage});
+  }
+  for (const std::string& reason : device.cannot_measure()) {
+    if (auto noted = record("note", {{"text", "not measured: " + reason}}); !noted) return noted;
+  }
+  say(std::format("device {}: {}, {} cores, {} {}", wanted.name, device.cpu_model(), device.cores(), runtime->name(),
+                  runtime->version()));
+  return record("device", {{"device", to_json(device)}});
+}
+
+CampaignRun::Step CampaignRun::read_data() {
+  JobRequest request{
+      .job = {}, .target = "", .priority = 100, .depends_on = state_.run_id, .description = "reading the data"};
+  *request.job.mutable_inspect_data()->mutable_data() = data_spec();
+  const auto done = board_->result_of(request);
+  if (!done) return std::unexpected(done.error());
+  if (!*done) return {};
+  if ((*done)->result.has_failure())
+    return std::unexpected(Error{(*done)->result.failure().message(), ExitCode::usage});
+  const auto& facts = (*done)->result.data_facts();
+  say(std::format("data: {} classes, {} training, {} validation, {} test images of {} x {}", facts.class_names_size(),
+                  facts.train_samples(), facts.validation_samples(), facts.test_samples(), facts.height(),
+                  facts.width()));
+  return record("data", {{"result", to_json(facts)}});
+}
+
+CampaignRun::Step CampaignRun::settle_teacher(const Home& home) {
+  const TeacherConfig& teacher = state_.config.teacher;
+  if (!teacher.enabled || state_.config.train.distillation_weight == 0)
+    return record("teacher", nlohmann::json::object());
+  JobRequest request{.job = {},
+                     .target = "",
+                     .priority = 90,
+                     .depends_on = state_.data->data_hash(),
+                     .description = "training the teacher"};
+  protocol::TrainTeacher& job = *request.job.mutable_train_teacher();
+  *job.mutable_data() = data_spec();
+  *job.mutable_recipe() = recipe(teacher.epochs);
+  job.mutable_recipe()->set_learning_rate(teacher.learning_rate);
+  if (teacher.torchscript) {
+    protocol::ArtifactStore artifacts(home.artifacts()); }).value_or(""));
+    const auto added = artifacts.add_file(*teacher.torchscript);
+    if (!added) return std::unexpected(Error{added.error().message});
+    job.mutable_torchscript()->set_sha256(*added);
+    job.mutable_torchscript()->set_size_bytes(
+        static_cast<std::int64_t>(std::filesystem::file_size(*teacher.torchscript)));
+    request.description = "loading the teacher";
+  }
+  const auto done = board_->result_of(request);
+  if (!done) return std::unexpected(done.error());
+  if (!*done) return {};
+  const protocol::JobResult& result = (*done)->result;
+  if (result.has_failure()) return std::unexpected(Error{"the teacher: " + result.failure().message()});
+  say(std::format("teacher{}: {:.2f} % on the validation split", (*done)->reused ? " (reused)" : "",
+                  100 * result.trained_teacher().validation_top1()));
+  return record("teacher", {{"result", to_json(result.trained_teacher())},
+                            {"reused", (*done)->reused},
+                            {"paused_seconds", result.paused_seconds()}});
+}
+
+protocol::DataSpec CampaignRun::data_spec() const {
+  protocol::DataSpec spec;
+  spec.set_format(state_.config.data.format);
+  spec.set_path(state_.config.data.path);
+  spec.set_validation_samples(state_.config.data.validation_samples);
+  spec.set_seed(1);  // the split belongs to the data, not to the campaign: results stay comparable across seeds
+  return spec;
+}
+
+protocol::Recipe CampaignRun::recipe(double epochs) const {
+  const TrainConfig& train = state_.config.train;
+  protocol::Recipe recipe;
+  recipe.set_epochs(epochs);
+  recipe.set_batch_size(static_cast<int>(train.batch_size));
+  recipe.set_learning_rate(train.learning_rate);
+  recipe.set_weight_decay(train.weight_decay);
+  recipe.set_label_smoothing(train.label_smoothing);
+  recipe.set_temperature(train.temperature);
+  recipe.set_distillation_weight(train.distillation_weight);
+  recipe.set_flip(train.flip);
+  recipe.set_crop_padding(static_cast<int>(train.crop_padding));
+  recipe.set_threads(static_cast<int>(train.threads));
+  recipe.set_seed(state_.config.seed);
+  return recipe;
+}
+
+protocol::SpaceSpec CampaignRun::space_spec() const {
+  protocol::SpaceSpec spec;
+  spec.set_name(state_.config.space);
+  spec.set_channels(state_.data->channels());
+  spec.set_height(state_.data->height());
+  spec.set_width(state_.data->width());
+  spec.set_classes(state_.data->class_names_size());
+  return spec;
+}
+
+protocol::Deploy CampaignRun::deploy(const std::string& precision) const {
+  const DeployConfig& config = state_.config.deploy;
+  protocol::Deploy deploy;
+  deploy.set_runtime(config.runtime);
+  deploy.set_provider(config.provider);
+  deploy.set_precision(precision);
+  deploy.set_threads(static_cast<int>(config.threads));
+  deploy.set_batch(static_cast<int>(config.batch));
+  return deploy;
+}
+
+}  // namespace finch::controller

@@ -1,0 +1,80 @@
+// The engine behind Campaign: looks at the state, asks for the jobs that are due, records what comes back. Every step
+// is safe to repeat, so that a resume simply goes on. Not thread safe.
+#pragma once
+
+#include <chrono>
+
+#include "controller/campaign/campaign.hpp"
+#include "controller/campaign/campaign_state.hpp"
+#include "controller/campaign/job_board.hpp"
+#include "controller/campaign/run_folder.hpp"
+
+namespace finch::controller {
+
+class CampaignRun : public Campaign {
+ public:
+  CampaignRun(RunFolder folder, EventStore store) : folder_(std::move(folder)), events_(std::move(store)) {}
+  std::expected<void, Error> begin(const CampaignConfig& config, const DeviceProfile& profile);
+  std::expected<void, Error> replay();
+
+  const CampaignConfig& config() const override { return state_.config; }
+  bool finished() const override { return !state_.status.empty(); }
+  std::expected<void, Error> run(const Home& home, FarmStore& store,
+                                 const std::function<void(const CampaignStatus&)>& show, std::stop_token stop) override;
+  std::expected<CampaignResult, Error> result() override;
+
+ private:
+  using Step = std::expected<void, Error>;
+
+  // Writes the event and takes it in; every change of state_ goes through here.
+  Step record(const std::string& type, nlohmann::json data);
+  double now() const;
+  void say(std::string line) { log_.push_back(std::move(line)); }
+
+  // Stages: each does what can be done now and returns.
+  Step advance(const Home& home, FarmStore& store);
+  Step find_device(FarmStore& store);
+  Step read_data();
+  Step settle_teacher(const Home& home);
+
+  Step search_stage();
+  Step ask_if_free();
+  Step advance_candidate(CandidateState& candidate);
+  Step screen(CandidateState& candidate);
+  Step train(CandidateState& candidate);
+  Step tell(const CandidateState& candidate, std::vector<double> objectives, double violation,
+            const std::string& outcome);
+  Step fail(const CandidateState& candidate, const std::string& why);
+  bool budget_left() const;
+  double finalist_reserve() const;  // seconds, an estimate from what was measured so far
+  Step choose_finalists();
+
+  Step finalist_stage(const Home& home);
+  Step advance_finalist(FinalistState& finalist, const Home& home);
+  Step deploy_file(FinalistState& finalist, const protocol::ExportedFile& file, const Home& home);
+  Step keep_artifact(const Home& home, const std::string& sha256, const std::filesystem::path& to) const;
+  Step conclude();
+
+  protocol::DataSpec data_spec() const;
+  protocol::Recipe recipe(double epochs) const;
+  protocol::SpaceSpec space_spec() const;
+  protocol::Deploy deploy(const std::string& precision) const;
+  // A measurement of the file; measured anew when INVALID, twice at most. Failure when it stays so.
+  std::expected<std::optional<JobOutcome>, Error> measure(const protocol::ArtifactRef& model,
+                                                          const std::string& precision, const std::string& tier,
+                                                          const std::string& what);
+  CampaignStatus status() const;
+  std::string file_name(search::CandidateId id, const std::string& precision) const;
+  FrontModel front_model(const FinalistState& finalist, const CandidateState& candidate) const;
+
+  RunFolder folder_;
+  EventStore events_;
+  CampaignState state_;
+  std::unique_ptr<JobBoard> board_;
+  std::vector<std::string> log_;
+  std::chrono::steady_clock::time_point opened_ = std::chrono::steady_clock::now();
+  double base_seconds_ = 0;  // campaign time before this process
+  bool waiting_said_ = false;
+};
+
+}  // namespace finch::controller

@@ -1,0 +1,100 @@
+// What a campaign knows, as its events tell it: the live run and a resume build the same value by the same apply().
+// Owns the search algorithm and replays it. Not thread safe.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "controller/campaign/event_store.hpp"
+#include "controller/config/campaign_config.hpp"
+#include "controller/config/device_profile.hpp"
+#include "protocol/farm.pb.h"
+#include "search/cost_model.hpp"
+#include "search/pareto_front.hpp"
+#include "search/search_algorithm.hpp"
+
+namespace finch::controller {
+
+struct CandidateState {
+  search::CandidateId id = 0;
+  search::Genotype genotype;
+  std::optional<search::CandidateId> parent;
+  search::Cost cost;
+  std::optional<protocol::Measurement> screen;  // of the random-weight file
+  std::optional<protocol::TrainedCandidate> trained;
+  std::optional<search::Outcome> told;
+  std::string outcome;  // "evaluated", "too slow", "failed: ..."
+  double told_seconds = 0;
+  bool reused = false;
+};
+
+struct FinalistFile {
+  std::optional<protocol::Measurement> measurement;
+  std::optional<protocol::Evaluation> evaluation;
+  bool measurement_reused = false, evaluation_reused = false;
+};
+
+struct FinalistState {
+  search::CandidateId id = 0;
+  std::optional<protocol::TrainedCandidate> trained;  // with its exported files
+  std::map<std::string, FinalistFile> files;          // by precision
+  std::string failure;
+
+  bool complete() const;
+};
+
+inline constexpr const char* kFinalistPrecisions[] = {"fp32", "int8"};
+
+class CampaignState {
+ public:
+  // Error: an event that does not fit (damaged log), or a proposal that differs from the recorded one.
+  std::expected<void, Error> apply(const Event& event);
+
+  CampaignConfig config;
+  DeviceProfile profile;
+  std::string run_id, version, started, finished;
+  double seconds = 0;  // of the last event
+  std::optional<protocol::DeviceDescription> device;
+  std::optional<protocol::DataFacts> data;
+  bool teacher_settled = false;
+  std::optional<protocol::TrainedTeacher> teacher;
+  std::map<search::CandidateId, CandidateState> candidates;
+  std::optional<std::string> search_closed;  // why no more candidates are asked for
+  std::optional<std::vector<FinalistState>> finalists;
+  std::string status;  // "finished", "finished early"; empty while it runs
+  std::vector<std::string> notes;
+  search::ParetoFront front;
+  std::int64_t evaluated = 0, dropped = 0, failed = 0, reused = 0;
+  double waiting_seconds = 0;
+  std::map<std::string, double> stage_ends, stage_waiting;  // campaign seconds at which a stage ended; waiting in it
+
+  std::optional<search::Proposal> proposed;  // just asked of the algorithm; its event comes next
+
+  // The space and the algorithm exist once the data are known.
+  const search::SearchSpace& space() const { return *space_; }
+  search::SearchAlgorithm& algorithm() { return *algorithm_; }
+  std::size_t in_flight() const;
+  std::string stage() const;
+  // Whether the network keeps the constraints that are known before any measurement.
+  bool admissible(const search::Genotype& genotype) const;
+  search::Cost cost_of(const search::Genotype& genotype) const;
+  // Objective values, minimised, in the campaign's order.
+  std::vector<double> objectives(double top1, double latency_ms, const search::Cost& cost) const;
+
+ private:
+  std::expected<void, Error> start_search();
+  std::expected<void, Error> apply_asked(const Event& event);
+  void apply_told(const Event& event);
+  void apply_finalist(const Event& event);
+
+  std::unique_ptr<search::SearchSpace> space_;
+  std::unique_ptr<search::SearchAlgorithm> algorithm_;
+};
+
+// A protocol message as JSON inside an event, and back.
+nlohmann::json to_json(const google::protobuf::Message& message);
+
+}  // namespace finch::controller

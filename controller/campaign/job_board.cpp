@@ -1,0 +1,52 @@
+#include "controller/campaign/job_board.hpp"
+
+#include "protocol/artifact_store.hpp"
+
+namespace finch::controller {
+
+std::string job_key(const JobRequest& request) {
+  protocol::Job job = request.job;
+  // The data are known by their hash, in depends_on: where they lie does not matter.
+  if (job.has_train_teacher()) job.mutable_train_teacher()->mutable_data()->clear_path();
+  if (job.has_export_random()) job.mutable_export_random()->mutable_data()->clear_path();
+  if (job.has_train_candidate()) job.mutable_train_candidate()->mutable_data()->clear_path();
+  if (job.has_time_training()) job.mutable_time_training()->mutable_data()->clear_path();
+  return protocol::sha256_hex(job.SerializeAsString() + '\n' + request.depends_on + '\n' + FINCH_VERSION);
+}
+
+std::expected<std::optional<JobOutcome>, Error> JobBoard::result_of(const JobRequest& request) {
+  const std::string key = job_key(request);
+  auto job = jobs_.find(key);
+  if (job == jobs_.end()) {
+    auto status = store_.submit({.key = key,
+                                 .campaign = campaign_,
+                                 .target = request.target,
+                                 .priority = request.priority,
+                                 .job = request.job.SerializeAsString()});
+    if (!status) return std::unexpected(status.error());
+    job = jobs_.emplace(key, AskedJob{request.description, request.target, std::move(*status)}).first;
+  }
+  const JobStatus& status = job->second.status;
+  if (status.state == JobState::queued || status.state == JobState::leased) return std::nullopt;
+  JobOutcome outcome;
+  outcome.reused = status.existed && status.state == JobState::done;
+  if (status.state == JobState::cancelled) {
+    outcome.result.mutable_failure()->set_message("the job was cancelled");
+  } else {
+    outcome.result.ParseFromString(status.result);
+  }
+  return outcome;
+}
+
+std::expected<void, Error> JobBoard::refresh() {
+  for (auto& [key, job] : jobs_) {
+    if (job.status.state != JobState::queued && job.status.state != JobState::leased) continue;
+    auto status = store_.find(key);
+    if (!status) return std::unexpected(status.error());
+    if (!*status) continue;
+    job.status = std::move(**status);  // what still ran when we asked was not reused
+  }
+  return {};
+}
+
+}  // namespace finch::controller

@@ -1,0 +1,167 @@
+#include <algorithm>
+#include <format>
+
+#include "controller/campaign/campaign_run.hpp"
+
+namespace finch::controller {
+namespace {
+
+std::vector<DeviceFact> device_facts(const protocol::DeviceDescription& device) {
+  std::vector<DeviceFact> facts = {
+      {"device", device.name()},
+      {"profile", device.profile()},
+      {"CPU", std::format("{}, {} cores ({})", device.cpu_model(), device.cores(), device.machine())},
+      {"memory", std::format("{} MiB", device.memory_bytes() >> 20)},
+      {"system", device.operating_system()},
+      {"kernel", device.kernel()},
+      {"governor", device.governor().empty() ? "not readable" : device.governor()}};
+  for (const auto& runtime : device.runtimes()) facts.push_back({"runtime", runtime.name() + " " + runtime.version()});
+  std::string measures;
+  for (const std::string& quantity : device.measures()) measures += (measures.empty() ? "" : ", ") + quantity;
+  facts.push_back({"measures", measures});
+  facts.push_back({"state", device.state_hash().substr(0, 16)});
+  return facts;
+}
+
+}  // namespace
+
+std::expected<CampaignResult, Error> CampaignRun::result() {
+  CampaignResult result;
+  const CampaignConfig& config = state_.config;
+  result.campaign = config.name;
+  result.seed = config.seed;
+  result.finch_version = state_.version;
+  result.started = state_.started;
+  result.finished = state_.finished;
+  result.status = finished() ? state_.status : "interrupted";
+  for (const ObjectiveConfig& objective : config.objectives)
+    result.objectives.push_back({objective.name, objective.direction, objective.unit});
+  for (const auto& [id, candidate] : state_.candidates) {
+    CandidatePoint point{.id = id,
+                         .seconds = candidate.told_seconds,
+                         .validation_top1 = {},
+                         .latency_ms = {},
+                         .parameters = candidate.cost.parameters,
+                         .macs = candidate.cost.macs,
+                         .outcome = candidate.told ? candidate.outcome : "in flight",
+                         .reused = candidate.reused};
+    if (candidate.screen) point.latency_ms = candidate.screen->latency_median_ms();
+    if (candidate.trained) point.validation_top1 = candidate.trained->validation_top1();
+    result.candidates.push_back(std::move(point));
+  }
+  result.notes = state_.notes;
+  if (state_.device) result.device = device_facts(*state_.device);
+  if (state_.data) result.data_hash = state_.data->data_hash();
+  if (state_.teacher) result.teacher_top1 = state_.teacher->validation_top1();
+  double begun = 0;
+  for (const char* stage : {"devices", "data", "teacher", "search", "finalists"}) {
+    const auto end = state_.stage_ends.find(stage);
+    if (end == state_.stage_ends.end()) continue;
+    const auto waiting = state_.stage_waiting.find(stage);
+    result.stages.push_back({stage, end->second - begun, waiting == state_.stage_waiting.end() ? 0 : waiting->second});
+    begun = end->second;
+  }
+  result.config_toml = resolved_toml(config);
+  result.reproduce = std::format("scripts/finch run {} --seed {}", config.file.string(), config.seed);
+  result.reused_results = state_.reused;
+
+  // The front of what was really measured: test accuracy and latency of the file in the deployed precision.
+  std::vector<const FinalistState*> complete;
+  std::vector<std::vector<double>> points;
+  if (state_.finalists) {
+    for (const FinalistState& finalist : *state_.finalists) {
+      if (!finalist.failure.empty())
+        result.notes.push_back(std::format("finalist c{:03} failed: {}", finalist.id, finalist.failure));
+      if (!finalist.failure.empty() || !finalist.complete()) continue;
+      const FinalistFile& file = finalist.files.at(config.deploy.precision);
+      complete.push_back(&finalist);
+      points.push_back(state_.objectives(file.evaluation->top1(), file.measurement->latency_median_ms(),
+                                         state_.candidates.at(finalist.id).cost));
+    }
+  }
+  const auto fronts = search::non_dominated_sort(points);
+  if (!fronts.empty()) {
+    for (const std::size_t i : fronts.front())
+      result.models.push_back(front_model(*complete[i], state_.candidates.at(complete[i]->id)));
+    for (std::size_t rank = 1; rank < fronts.size(); ++rank) {
+      for (const std::size_t i : fronts[rank]) {
+        result.notes.push_back(
+            std::format("finalist c{:03} ({:.2f} %, {:.4f} ms) is left out: another is better in every objective",
+                        complete[i]->id, 100 * complete[i]->files.at(config.deploy.precision).evaluation->top1(),
+                        complete[i]->files.at(config.deploy.precision).measurement->latency_median_ms()));
+      }
+    }
+  }
+  std::ranges::sort(result.models, {},
+                    [](const FrontModel& model) { return model.files.front().measurements.front().median_ms; });
+  return result;
+}
+
+CampaignStatus CampaignRun::status() const {
+  CampaignStatus status;
+  status.campaign = state_.config.name;
+  status.run_folder = folder_.path().string();
+  status.stage = state_.stage();
+  status.elapsed = std::chrono::duration<double>(now());
+  status.asked = static_cast<std::int64_t>(state_.candidates.size());
+  status.evaluated = state_.evaluated;
+  status.dropped = state_.dropped;
+  status.failed = state_.failed;
+  status.reused = state_.reused;
+  status.evaluation_budget = state_.config.budget.evaluations;
+  status.waiting_seconds = state_.waiting_seconds;
+  for (const auto& entry : state_.front.entries()) {
+    const CandidateState& candidate = state_.candidates.at(entry.id);
+    status.front.push_back({entry.id, candidate.trained->validation_top1(), candidate.screen->latency_median_ms(),
+                            candidate.cost.parameters, candidate.cost.macs});
+  }
+  std::ranges::sort(status.front, {}, &StatusPoint::latency_ms);
+  double running = 0;
+  for (const auto& [key, job] : board_->jobs()) {
+    if (job.status.state != JobState::leased) continue;
+    std::string activity = job.description;
+    if (!job.status.message.empty()) activity += ", " + job.status.message;
+    status.workers.push_back(
+        {job.status.worker, job.target.empty() ? "trainer" : "agent", activity, job.status.progress});
+    running = std::max(running, job.status.progress);
+    status.stage_detail = job.description;
+  }
+  const BudgetConfig& budget = state_.config.budget;
+  if (status.stage == "teacher") status.stage_progress = running;
+  if (status.stage == "search") {
+    if (budget.evaluations)
+      status.stage_progress = static_cast<double>(state_.evaluated) / static_cast<double>(*budget.evaluations);
+    const auto began = state_.stage_ends.find("teacher");
+    if (budget.hours && began != state_.stage_ends.end()) {
+      const double room = *budget.hours * 3600 - finalist_reserve() - began->second;
+      if (room > 0) status.stage_progress = std::max(status.stage_progress, (now() - began->second) / room);
+    }
+    const double spent = began == state_.stage_ends.end() ? 0 : now() - began->second;
+    if (state_.evaluated > 0 && status.stage_progress > 0) {
+      status.remaining =
+          std::chrono::duration<double>(spent * (1 / std::min(1.0, status.stage_progress) - 1) + finalist_reserve());
+    }
+  }
+  if (state_.finalists && !finished()) {
+    std::size_t steps = 0;
+    for (const FinalistState& finalist : *state_.finalists) {
+      steps += finalist.trained.has_value();
+      for (const auto& [precision, file] : finalist.files)
+        steps += std::size_t{file.measurement.has_value()} + file.evaluation.has_value();
+      if (!finalist.failure.empty()) steps += 5;
+    }
+    status.stage_progress =
+        std::min(1.0, static_cast<double>(steps) / static_cast<double>(5 * state_.finalists->size()));
+    const auto began = state_.stage_ends.find("search");
+    if (steps > 0 && began != state_.stage_ends.end()) {
+      status.remaining = std::chrono::duration<double>((now() - began->second) * (1 / status.stage_progress - 1));
+    }
+  }
+  if (finished()) status.stage_progress = 1;
+  status.stage_progress = std::clamp(status.stage_progress, 0.0, 1.0);
+  if (status.remaining) status.overall_progress = now() / (now() + status.remaining->count());
+  if (finished()) status.overall_progress = 1;
+  return status;
+}
+
+}  // namespace finch::controller

@@ -1,0 +1,63 @@
+#include "controller/campaign/run_folder.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <format>
+#include <utility>
+
+namespace finch::controller {
+
+RunFolder::RunFolder(RunFolder&& other) noexcept
+    : path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)) {}
+
+RunFolder::~RunFolder() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+std::expected<RunFolder, Error> RunFolder::hold(const std::filesystem::path& path) {
+  const int lock = ::open((path / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock < 0) return std::unexpected(Error{std::format("{}: cannot write: {}", path.string(), std::strerror(errno))});
+  if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
+    ::close(lock);
+    return std::unexpected(
+        Error{std::format("{}: another finch works on this run folder; wait for it or stop it first", path.string())});
+  }
+  RunFolder folder(path, lock);
+  std::error_code error;
+  std::filesystem::create_directories(folder.models(), error);
+  std::filesystem::create_directories(folder.raw(), error);
+  return folder;
+}
+
+std::expected<RunFolder, Error> RunFolder::create(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::exists(path / "campaign.db")) {
+    return std::unexpected(Error{
+        std::format(
+            "{0}: a campaign is here already; go on with it: finch resume {0}, or choose another folder with --output",
+            path.string()),
+        ExitCode::usage});
+  }
+  if (std::filesystem::exists(path, error) &&
+      (!std::filesystem::is_directory(path) || !std::filesystem::is_empty(path))) {
+    return std::unexpected(
+        Error{std::format("{}: not an empty folder; choose another with --output", path.string()), ExitCode::usage});
+  }
+  std::filesystem::create_directories(path, error);
+  if (error) return std::unexpected(Error{std::format("{}: cannot create: {}", path.string(), error.message())});
+  return hold(path);
+}
+
+std::expected<RunFolder, Error> RunFolder::open(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path / "campaign.db")) {
+    return std::unexpected(
+        Error{std::format("{}: no campaign here (campaign.db is missing)", path.string()), ExitCode::usage});
+  }
+  return hold(path);
+}
+
+}  // namespace finch::controller

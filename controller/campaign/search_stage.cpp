@@ -1,0 +1,244 @@
+#include <algorithm>
+#include <cmath>
+#include <format>
+#include <limits>
+
+#include "controller/campaign/campaign_run.hpp"
+
+namespace finch::controller {
+namespace {
+
+constexpr std::size_t kInFlight = 3;     // one measured, one trained, one on its way
+constexpr int kMeasurementAttempts = 3;  // an INVALID measurement is taken anew
+constexpr std::int64_t kHopeless = 5;    // so many failures before any success end the campaign
+constexpr std::int64_t kAskedPerEvaluation = 20;
+
+// Expected seconds of one measurement of a tier, before any was taken.
+double tier_seconds(const std::string& tier) {
+  return tier == "quick" ? 6 : tier == "screen" ? 20 : 150;
+}
+
+}  // namespace
+
+CampaignRun::Step CampaignRun::search_stage() {
+  for (auto& [id, candidate] : state_.candidates) {
+    if (candidate.told) continue;
+    if (auto advanced = advance_candidate(candidate); !advanced) return advanced;
+  }
+  if (!state_.search_closed) return ask_if_free();
+  return state_.in_flight() == 0 ? choose_finalists() : Step{};
+}
+
+CampaignRun::Step CampaignRun::ask_if_free() {
+  if (std::filesystem::exists(folder_.finish_request())) return record("search_closed", {{"why", "asked to finish"}});
+  if (state_.evaluated == 0 && state_.failed >= kHopeless) {
+    return std::unexpected(Error{std::format("the first {} candidates all failed; the last: {}", state_.failed,
+                                             state_.candidates.rbegin()->second.outcome)});
+  }
+  if (!budget_left()) return record("search_closed", {{"why", "the budget is used up"}});
+  const auto& evaluations = state_.config.budget.evaluations;
+  const auto in_flight = static_cast<std::int64_t>(state_.in_flight());
+  if (state_.in_flight() >= kInFlight) return {};
+  if (evaluations && state_.evaluated + in_flight >= *evaluations) return {};
+  const auto proposals = state_.algorithm().ask(1);
+  if (proposals.empty()) {
+    if (in_flight > 0) return {};
+    return record("search_closed", {{"why", "no network is left that keeps the constraints"}});
+  }
+  // The event is on the disk before anything comes of the proposal.
+  state_.proposed = proposals.front();
+  nlohmann::json data = {{"id", proposals.front().id}, {"genotype", search::to_string(proposals.front().genotype)}};
+  if (proposals.front().parent) data["parent"] = *proposals.front().parent;
+  return record("asked", std::move(data));
+}
+
+bool CampaignRun::budget_left() const {
+  const BudgetConfig& budget = state_.config.budget;
+  if (budget.evaluations && state_.evaluated >= *budget.evaluations) return false;
+  if (budget.evaluations &&
+      static_cast<std::int64_t>(state_.candidates.size()) >= kAskedPerEvaluation * *budget.evaluations)
+    return false;
+  return !budget.hours || now() + finalist_reserve() < *budget.hours * 3600;
+}
+
+double CampaignRun::finalist_reserve() const {
+  double training = 0, measuring = 0, latency_ms = 0;
+  std::size_t trained = 0, screened = 0;
+  for (const auto& [id, candidate] : state_.candidates) {
+    if (candidate.trained && !candidate.reused) {
+      training += candidate.trained->seconds();
+      ++trained;
+    }
+    if (candidate.screen) {
+      measuring += candidate.screen->seconds();
+      latency_ms += candidate.screen->latency_median_ms();
+      ++screened;
+    }
+  }
+  const TrainConfig& train = state_.config.train;
+  const MeasureConfig& tiers = state_.config.measure;
+  const double one_training = trained > 0 ? training / static_cast<double>(trained) : 10;
+  double one_measurement = tier_seconds(tiers.finalist_tier);
+  if (screened > 0 && tiers.search_tier == tiers.finalist_tier)
+    one_measurement = measuring / static_cast<double>(screened);
+  const double one_image = screened > 0 ? latency_ms / static_cast<double>(screened) / 1e3 : 1e-3;
+  const double one_evaluation = 1 + 1.2 * one_image * static_cast<double>(state_.data->test_samples());
+  const double one_finalist =
+      one_training * train.finalist_epochs / train.epochs + 2 * one_measurement + 2 * one_evaluation;
+  const double in_flight = static_cast<double>(state_.in_flight()) * (one_training + one_measurement);
+  return 1.1 * static_cast<double>(state_.config.finalists.count) * one_finalist + in_flight + 5;
+}
+
+CampaignRun::Step CampaignRun::advance_candidate(CandidateState& candidate) {
+  if (!candidate.screen) return screen(candidate);
+  // Hardware first: what is too slow is never trained.
+  const auto& limit = state_.config.constraints.latency_ms;
+  const double latency = candidate.screen->latency_median_ms();
+  if (limit && latency > *limit) {
+    say(std::format("candidate {}: {:.3f} ms, slower than {} ms: not trained", candidate.id, latency, *limit));
+    return tell(candidate, {}, latency / *limit - 1, "too slow");
+  }
+  if (!candidate.trained) return train(candidate);
+  const double top1 = candidate.trained->validation_top1();
+  say(std::format("candidate {}: {:.2f} %, {:.3f} ms, {} parameters{}", candidate.id, 100 * top1, latency,
+                  candidate.cost.parameters, candidate.reused ? " (reused)" : ""));
+  return tell(candidate, state_.objectives(top1, latency, candidate.cost), 0, "evaluated");
+}
+
+CampaignRun::Step CampaignRun::screen(CandidateState& candidate) {
+  const std::string precision = state_.config.deploy.precision;
+  JobRequest request{.job = {},
+                     .target = "",
+                     .priority = 50,
+                     .depends_on = state_.data->data_hash(),
+                     .description = std::format("exporting candidate {}", candidate.id)};
+  protocol::ExportRandom& job = *request.job.mutable_export_random();
+  *job.mutable_space() = space_spec();
+  for (const int choice : candidate.genotype) job.add_genotype(choice);
+  job.add_precisions(precision);
+  job.set_seed(1);
+  *job.mutable_data() = data_spec();
+  const auto exported = board_->result_of(request);
+  if (!exported) return std::unexpected(exported.error());
+  if (!*exported) return {};
+  if ((*exported)->result.has_failure()) return fail(candidate, (*exported)->result.failure().message());
+  const auto& file = (*exported)->result.exported_network().files(0);
+  const auto measured =
+      measure(file.artifact(), precision, state_.config.measure.search_tier, std::format("candidate {}", candidate.id));
+  if (!measured) return std::unexpected(measured.error());
+  if (!*measured) return {};
+  const protocol::JobResult& result = (*measured)->result;
+  if (result.has_failure()) return fail(candidate, result.failure().message());
+  return record("screened",
+                {{"id", candidate.id}, {"result", to_json(result.measurement())}, {"reused", (*measured)->reused}});
+}
+
+std::expected<std::optional<JobOutcome>, Error> CampaignRun::measure(const protocol::ArtifactRef& model,
+                                                                     const std::string& precision,
+                                                                     const std::string& tier, const std::string& what) {
+  const std::string& device = state_.config.devices.front().name;
+  for (int attempt = 1; attempt <= kMeasurementAttempts; ++attempt) {
+    JobRequest request{
+        .job = {},
+        .target = device,
+        .priority = 40,
+        .depends_on = state_.device->state_hash() + (attempt > 1 ? std::format(" attempt {}", attempt) : ""),
+        .description = std::format("measuring {} ({}, {})", what, precision, tier)};
+    protocol::Measure& job = *request.job.mutable_measure();
+    *job.mutable_model() = model;
+    *job.mutable_deploy() = deploy(precision);
+    job.set_tier(tier);
+    job.set_device(device);
+    auto done = board_->result_of(request);
+    if (!done || !*done || (*done)->result.has_failure()) return done;
+    const protocol::Measurement& measurement = (*done)->result.measurement();
+    if (measurement.verdict() != "INVALID") return done;
+    std::string reasons;
+    for (const std::string& reason : measurement.reasons()) reasons += (reasons.empty() ? "" : ", ") + reason;
+    if (attempt == kMeasurementAttempts)
+      (*done)->result.mutable_failure()->set_message(
+          std::format("{} measurements of {} were invalid: {}", attempt, what, reasons));
+    if (attempt == kMeasurementAttempts) return done;
+  }
+  return std::nullopt;
+}
+
+CampaignRun::Step CampaignRun::train(CandidateState& candidate) {
+  JobRequest request{.job = {},
+                     .target = "",
+                     .priority = 20,
+                     .depends_on = state_.data->data_hash(),
+                     .description = std::format("training candidate {}", candidate.id)};
+  protocol::TrainCandidate& job = *request.job.mutable_train_candidate();
+  *job.mutable_space() = space_spec();
+  for (const int choice : candidate.genotype) job.add_genotype(choice);
+  *job.mutable_data() = data_spec();
+  *job.mutable_recipe() = recipe(state_.config.train.epochs);
+  if (state_.teacher) *job.mutable_soft_targets() = state_.teacher->soft_targets();
+  if (state_.config.train.inherit && candidate.parent) {
+    const CandidateState& parent = state_.candidates.at(*candidate.parent);
+    if (parent.trained) *job.mutable_parent_checkpoint() = parent.trained->checkpoint();
+  }
+  const auto done = board_->result_of(request);
+  if (!done) return std::unexpected(done.error());
+  if (!*done) return {};
+  const protocol::JobResult& result = (*done)->result;
+  if (result.has_failure()) return fail(candidate, result.failure().message());
+  return record("trained", {{"id", candidate.id},
+                            {"result", to_json(result.trained_candidate())},
+                            {"reused", (*done)->reused},
+                            {"paused_seconds", result.paused_seconds()}});
+}
+
+CampaignRun::Step CampaignRun::tell(const CandidateState& candidate, std::vector<double> objectives, double violation,
+                                    const std::string& outcome) {
+  nlohmann::json data = {
+      {"id", candidate.id}, {"objectives", objectives}, {"violation", nullptr}, {"outcome", outcome}};
+  if (std::isfinite(violation)) data["violation"] = violation;
+  return record("told", std::move(data));
+}
+
+CampaignRun::Step CampaignRun::fail(const CandidateState& candidate, const std::string& why) {
+  say(std::format("candidate {} failed: {}", candidate.id, why));
+  return tell(candidate, {}, std::numeric_limits<double>::infinity(), "failed: " + why);
+}
+
+// From the front, the extremes and then whatever is farthest from all that were chosen; then from the fronts below it.
+CampaignRun::Step CampaignRun::choose_finalists() {
+  std::vector<search::CandidateId> ids;
+  std::vector<std::vector<double>> points;
+  for (const auto& [id, candidate] : state_.candidates) {
+    if (candidate.told && candidate.told->violation <= 0 && !candidate.told->objectives.empty()) {
+      ids.push_back(id);
+      points.push_back(candidate.told->objectives);
+    }
+  }
+  if (ids.empty())
+    return std::unexpected(Error{"no candidate keeps all constraints; loosen [constraints] and run the campaign anew"});
+  const auto latency = [&](std::size_t i) {
+    return std::log(state_.candidates.at(ids[i]).screen->latency_median_ms());
+  };
+  const auto count = static_cast<std::size_t>(state_.config.finalists.count);
+  std::vector<std::size_t> chosen;
+  for (const auto& front : search::non_dominated_sort(points)) {
+    std::vector<std::size_t> left = front;
+    while (!left.empty() && chosen.size() < count) {
+      const auto distance = [&](std::size_t i) {
+        double least = std::numeric_limits<double>::infinity();
+        for (const std::size_t other : chosen) least = std::min(least, std::abs(latency(i) - latency(other)));
+        // First of all the slowest of a front: the most accurate one.
+        return std::pair(least, latency(i));
+      };
+      const auto next = std::ranges::max_element(left, {}, distance);
+      chosen.push_back(*next);
+      left.erase(next);
+    }
+  }
+  nlohmann::json chosen_ids = nlohmann::json::array();
+  for (const std::size_t i : chosen) chosen_ids.push_back(ids[i]);
+  say(std::format("search over ({}): {} candidates evaluated, {} finalists", *state_.search_closed, state_.evaluated,
+                  chosen.size()));
+  return record("finalists", {{"ids", chosen_ids}});
+}
+
+}  // namespace finch::controller
