@@ -157,7 +157,7 @@ TEST(Identity, BadRequestsAndNamesAreRefused) {
   const auto request = make_certificate_request("board", folder / "board");
   EXPECT_FALSE(authority->issue("board", "garbage"));
   EXPECT_FALSE(authority->issue("board", authority->certificate_pem()));
-  EXPECT_FALSE(authority->issue(std::string(kControllerName), *request));
+  EXPECT_FALSE(authority->issue(kControllerName, *request));
   for (const std::string& name : {std::string(), std::string("a b"), std::string("../up"), std::string("a,DNS:b"),
                                   std::string(64, 'x'), std::string("a\n")}) {
     EXPECT_FALSE(authority->issue(name, *request)) << name;

@@ -1,9 +1,9 @@
-// Both ends of the wire in one test process: a loopback listener, an authority with identities, and coroutines run to
-// their end on one thread. Not thread safe.
+// Both ends of the wire in one test: a loopback listener and an authority with identities. Not thread safe.
 #pragma once
 
 #include <gtest/gtest.h>
 
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -12,50 +12,58 @@
 #include <string>
 #include <utility>
 
-#include "protocol/identity.hpp"
 #include "protocol/tls_connection.hpp"
 #include "temporary_folder.hpp"
 
 namespace finch::protocol {
 
+using ConnectionPtr = std::shared_ptr<Connection>;
+using Context = std::shared_ptr<asio::ssl::context>;
+
 class WireTest : public testing::Test {
  protected:
-  using Connection = std::shared_ptr<TlsConnection>;
-  static constexpr std::chrono::seconds kPatience{20};
-
   WireTest() {
-    EXPECT_TRUE(authority().write_identity(std::string(kControllerName), folder / "controller"));
-    EXPECT_TRUE(authority().write_identity("board", folder / "board"));
-    EXPECT_TRUE(foreign_authority().write_identity("board", folder / "foreign-board"));
-    EXPECT_TRUE(foreign_authority().write_identity(std::string(kControllerName), folder / "foreign-controller"));
+    EXPECT_TRUE(authority.write_identity(kControllerName, folder / "controller"));
+    EXPECT_TRUE(authority.write_identity("board", folder / "board"));
+    EXPECT_TRUE(foreign_authority.write_identity("board", folder / "foreign-board"));
+    EXPECT_TRUE(foreign_authority.write_identity(kControllerName, folder / "foreign-controller"));
   }
 
-  Authority authority() const { return Authority::load_or_create(folder / "authority").value(); }
-  Authority foreign_authority() const { return Authority::load_or_create(folder / "foreign-authority").value(); }
   std::uint16_t port() const { return listener.local_endpoint().port(); }
 
-  TlsConnection::Awaitable<Connection> accept(TlsContext context) {
-    auto socket = co_await listener.async_accept(boost::asio::use_awaitable);
-    co_return co_await TlsConnection::accept(std::move(context), std::move(socket), kPatience);
+  asio::awaitable<std::expected<ConnectionPtr, Error>> accept(Context context,
+                                                              std::chrono::milliseconds silence = kSilence) {
+    auto socket = co_await listener.async_accept(asio::use_awaitable);
+    auto connection = std::make_shared<Connection>(std::move(socket), std::move(context), silence);
+    if (auto shaken = co_await connection->handshake(true); !shaken) co_return std::unexpected(shaken.error());
+    co_return connection;
   }
-  TlsConnection::Awaitable<Connection> connect(TlsContext context) {
-    return TlsConnection::connect(std::move(context), "127.0.0.1", port(), kPatience);
+  asio::awaitable<std::expected<ConnectionPtr, Error>> connect(Context context) {
+    return Connection::connect("127.0.0.1", port(), std::move(context));
   }
   // Runs all to their end; exceptions come out here.
   template <class... Coroutines>
   void run(Coroutines... coroutines) {
-    (boost::asio::co_spawn(io, std::move(coroutines),
-                           [](std::exception_ptr failure) {
-                             if (failure) std::rethrow_exception(failure);
-                           }),
+    (asio::co_spawn(io, std::move(coroutines),
+                    [](std::exception_ptr failure) {
+                      if (failure) std::rethrow_exception(failure);
+                    }),
      ...);
     io.restart();
     io.run();
   }
 
   TemporaryFolder folder;
-  boost::asio::io_context io{1};
-  boost::asio::ip::tcp::acceptor listener{io, {boost::asio::ip::address_v4::loopback(), 0}};
+  Authority authority = Authority::load_or_create(folder / "authority").value();
+  Authority foreign_authority = Authority::load_or_create(folder / "foreign-authority").value();
+  asio::io_context io{1};
+  asio::ip::tcp::acceptor listener{io, {asio::ip::address_v4::loopback(), 0}};
 };
+
+// The connection, or the reason why there is none as an exception that fails the test.
+inline ConnectionPtr checked(std::expected<ConnectionPtr, Error> connection) {
+  if (!connection) throw std::runtime_error(connection.error().message);
+  return *connection;
+}
 
 }  // namespace finch::protocol
