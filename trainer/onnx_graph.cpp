@@ -210,6 +210,7 @@ std::expected<void, Error> OnnxGraph::check() const {
       }
     }
   };
+  collect(inferred.graph().input());
   collect(inferred.graph().value_info());
   collect(inferred.graph().output());
   for (const auto& [edge, dimensions] : expected_) {
