@@ -109,8 +109,9 @@ class Worker {
       ToController out;
       out.mutable_heartbeat();
       connection->send(out);
-      const bool waiting = !welcomed_ || asked_ || !sent_.empty() ||
-                           std::ranges::any_of(offered_, [](const auto& offer) { return !offer.second.delivered; });
+      const bool waiting =
+          !welcomed_ || asked_ || !sent_.empty() ||
+          std::ranges::any_of(offered_, [](const auto& offer) { return offer.second.made && !offer.second.delivered; });
       if (waiting && !paused_ && Clock::now() - last_answer_ > kAnswer) {
         give_up(std::format("the controller left a question open for {} seconds", kAnswer.count()));
       }
@@ -381,6 +382,7 @@ class Worker {
       ToController out;
       *out.mutable_result() = report;
       if (lost != artifacts.end()) {
+        offered_.erase(lost->sha256);
         out.mutable_result()->clear_result();
         Failure& failure = *out.mutable_result()->mutable_result()->mutable_failure();
         failure.set_message(std::format("the result's artifact {} was deleted before it was sent", lost->sha256));

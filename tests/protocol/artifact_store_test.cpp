@@ -197,7 +197,8 @@ TEST_F(ArtifactStoreTest, AFolderThatCannotBeMadeIsNamedAtTheFirstWrite) {
   std::ofstream(folder / "file") << "";
   ArtifactStore blocked(folder / "file/store");
   EXPECT_FALSE(blocked.has(hash));
-  for (const auto& refused : {blocked.add_bytes("x"), blocked.append(hash, 0, "x").transform([] { return std::string(); })}) {
+  for (const auto& refused :
+       {blocked.add_bytes("x"), blocked.append(hash, 0, "x").transform([] { return std::string(); })}) {
     ASSERT_FALSE(refused);
     EXPECT_THAT(refused.error().message, HasSubstr((folder / "file").string()));
   }

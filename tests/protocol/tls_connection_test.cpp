@@ -220,10 +220,9 @@ TEST_F(TlsConnectionTest, AMessageThatThrowsEndsTheConnection) {
 }
 
 TEST_F(TlsConnectionTest, NobodyListening) {
-  const std::uint16_t closed_port = port();
   listener.close();
   std::expected<ConnectionPtr, Error> refused;
-  run([&]() -> awaitable<void> { refused = co_await Connection::connect("127.0.0.1", closed_port, client); });
+  run([&]() -> awaitable<void> { refused = co_await Connection::connect("127.0.0.1", port(), client); });
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, HasSubstr("no controller there"));
 }

@@ -29,7 +29,7 @@ class WireTest : public testing::Test {
     EXPECT_TRUE(foreign_authority.write_identity(kControllerName, folder / "foreign-controller"));
   }
 
-  std::uint16_t port() const { return listener.local_endpoint().port(); }
+  std::uint16_t port() const { return port_; }  // also when nobody listens there any more
 
   asio::awaitable<std::expected<ConnectionPtr, Error>> accept(Context context,
                                                               std::chrono::milliseconds silence = kSilence) {
@@ -58,6 +58,9 @@ class WireTest : public testing::Test {
   Authority foreign_authority = Authority::load_or_create(folder / "foreign-authority").value();
   asio::io_context io{1};
   asio::ip::tcp::acceptor listener{io, {asio::ip::address_v4::loopback(), 0}};
+
+ private:
+  const std::uint16_t port_ = listener.local_endpoint().port();
 };
 
 // The connection, or the reason why there is none as an exception that fails the test.
