@@ -1,9 +1,10 @@
 #include "protocol/artifact_transfer.hpp"
 
+#include <format>
 #include <fstream>
 
 #include "protocol/farm.pb.h"
-#include "protocol/tls_connection.hpp"
+#include "protocol/framing.hpp"
 
 namespace finch::protocol {
 
@@ -15,6 +16,7 @@ std::optional<ArtifactChunk> read_chunk(const ArtifactStore& store, const Artifa
   file.seekg(wanted.offset());
   std::string data(kChunkBytes, '\0');
   file.read(data.data(), static_cast<std::streamsize>(data.size()));
+  if (file.bad()) return std::nullopt;
   data.resize(static_cast<std::size_t>(file.gcount()));
   ArtifactChunk chunk;
   chunk.set_sha256(wanted.sha256());
@@ -25,12 +27,21 @@ std::optional<ArtifactChunk> read_chunk(const ArtifactStore& store, const Artifa
 }
 
 std::expected<ChunkOutcome, Error> take_chunk(ArtifactStore& store, const ArtifactChunk& chunk) {
-  if (store.has(chunk.sha256())) return ChunkOutcome::complete;
-  if (auto appended = store.append(chunk.sha256(), chunk.offset(), chunk.data()); !appended) {
+  const std::string& sha256 = chunk.sha256();
+  if (store.has(sha256)) return ChunkOutcome::complete;
+  const auto appended = store.append(sha256, chunk.offset(), chunk.data());
+  if (!appended) {
+    if (store.has(sha256)) return ChunkOutcome::complete;
+    if (chunk.offset() < store.partial_bytes(sha256)) return ChunkOutcome::more;
     return std::unexpected(appended.error());
   }
-  if (store.partial_bytes(chunk.sha256()) < chunk.total_bytes()) return ChunkOutcome::more;
-  return store.commit(chunk.sha256()).transform([] { return ChunkOutcome::complete; });
+  const std::int64_t here = store.partial_bytes(sha256);
+  if (here < chunk.total_bytes()) {
+    if (!chunk.data().empty()) return ChunkOutcome::more;
+    return std::unexpected(Error{std::format("artifact {}: an empty chunk came at {} of {} bytes", sha256.substr(0, 12),
+                                             here, chunk.total_bytes())});
+  }
+  return store.commit(sha256).transform([] { return ChunkOutcome::complete; });
 }
 
 }  // namespace finch::protocol

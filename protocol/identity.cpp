@@ -1,252 +1,258 @@
 #include "protocol/identity.hpp"
 
-#include <fcntl.h>
-#include <openssl/bio.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/rand.h>
-#include <openssl/x509.h>
-#include <openssl/x509v3.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <format>
-#include <fstream>
-#include <memory>
-#include <sstream>
+#include <optional>
 
 #include "protocol/artifact_store.hpp"
+#include "protocol/durable_file.hpp"
+#include "protocol/openssl_handles.hpp"
 
 namespace finch::protocol {
+namespace fs = std::filesystem;
 namespace {
 
-template <auto Free>
-struct Deleter {
-  template <typename T>
-  void operator()(T* pointer) const {
-    Free(pointer);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Deleter<X509_free>>;
-using Request = std::unique_ptr<X509_REQ, Deleter<X509_REQ_free>>;
-using Memory = std::unique_ptr<BIO, Deleter<BIO_free>>;
+constexpr mode_t kSecret = 0600;
+constexpr mode_t kPublic = 0644;
 
-constexpr long kDay = 24 * 60 * 60;
-// Boards without a battery start in the past; certificates are valid from long ago.
-constexpr long kValidFrom = -20 * 365 * kDay;
-constexpr long kValidUntil = 30 * 365 * kDay;
-
-std::string taken(BIO* memory) {
-  char* data = nullptr;
-  const long size = BIO_get_mem_data(memory, &data);
-  return {data, static_cast<std::size_t>(size)};
+Error openssl_error(std::string_view what) {
+  return {std::format("{}: {}", what, openssl_reason())};
 }
 
-std::string pem_of(X509* certificate) {
-  const Memory memory(BIO_new(BIO_s_mem()));
-  PEM_write_bio_X509(memory.get(), certificate);
-  return taken(memory.get());
+KeyPtr key_from_pem(const std::string& pem) {
+  KeyPtr key(PEM_read_bio_PrivateKey(reading_bio(pem).get(), nullptr, nullptr, nullptr));
+  ERR_clear_error();
+  return key;
 }
 
-std::string pem_of(EVP_PKEY* key) {
-  const Memory memory(BIO_new(BIO_s_mem()));
-  PEM_write_bio_PrivateKey(memory.get(), key, nullptr, nullptr, 0, nullptr, nullptr);
-  return taken(memory.get());
+std::string key_to_pem(EVP_PKEY* key) {
+  const BioPtr out(BIO_new(BIO_s_mem()));
+  PEM_write_bio_PrivateKey(out.get(), key, nullptr, nullptr, 0, nullptr, nullptr);
+  return bytes_of(out.get());
 }
 
-Certificate read_certificate(const std::string& pem) {
-  const Memory memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  return Certificate(PEM_read_bio_X509(memory.get(), nullptr, nullptr, nullptr));
+std::expected<KeyPtr, Error> make_key() {
+  KeyPtr key(EVP_EC_gen("P-256"));
+  if (!key) return std::unexpected(openssl_error("a key cannot be made"));
+  return key;
 }
 
-Key read_key(const std::string& pem) {
-  const Memory memory(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  return Key(PEM_read_bio_PrivateKey(memory.get(), nullptr, nullptr, nullptr));
+bool is_p256(EVP_PKEY* key) {
+  std::array<char, 32> group{};
+  std::size_t length = 0;
+  return EVP_PKEY_get_base_id(key) == EVP_PKEY_EC &&
+         EVP_PKEY_get_group_name(key, group.data(), group.size(), &length) == 1 &&
+         std::string_view(group.data(), length) == SN_X9_62_prime256v1;
 }
 
-std::string read_file(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
+std::optional<Error> bad_name(const std::string& name) {
+  constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+  if (!name.empty() && name.size() <= 63 && name.find_first_not_of(kAllowed) == std::string::npos) return {};
+  return Error{std::format("\"{}\" is no name for a worker: take 1 to 63 letters, digits, '.', '_' or '-'", name)};
 }
 
-std::expected<void, Error> write_file(const std::filesystem::path& path, const std::string& text, mode_t mode) {
-  std::filesystem::path temporary = path;
-  temporary += std::format(".{}.tmp", ::getpid());
-  const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-  const bool written =
-      file >= 0 && ::write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(file) == 0;
-  const int error = errno;
-  if (file >= 0) ::close(file);
-  if (!written || ::rename(temporary.c_str(), path.c_str()) != 0) {
-    return std::unexpected(
-        Error{std::format("{}: cannot write: {}", path.string(), std::strerror(written ? errno : error))});
-  }
-  return {};
+bool set_common_name(X509_NAME* subject, std::string_view name) {
+  return X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(name.data()),
+                                    static_cast<int>(name.size()), -1, 0) == 1;
 }
 
-void set_name(X509_NAME* name, const std::string& common_name) {
-  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(common_name.data()),
-                             static_cast<int>(common_name.size()), -1, 0);
-}
-
-void add_extension(X509* certificate, X509* issuer, int nid, const char* value) {
+bool add_extension(X509* certificate, X509* issuer, int nid, const std::string& value) {
   X509V3_CTX context;
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
-  X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, &context, nid, value);
-  if (extension == nullptr) return;
-  X509_add_ext(certificate, extension, -1);
-  X509_EXTENSION_free(extension);
+  const ExtensionPtr extension(X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str()));
+  return extension && X509_add_ext(certificate, extension.get(), -1) == 1;
 }
 
-Certificate new_certificate(const std::string& common_name, EVP_PKEY* key) {
-  Certificate certificate(X509_new());
-  X509_set_version(certificate.get(), X509_VERSION_3);
-  std::array<unsigned char, 16> serial{};
-  RAND_bytes(serial.data(), serial.size());
-  serial[0] &= 0x7f;
-  BIGNUM* number = BN_bin2bn(serial.data(), serial.size(), nullptr);
-  BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate.get()));
-  BN_free(number);
-  X509_gmtime_adj(X509_getm_notBefore(certificate.get()), kValidFrom);
-  X509_gmtime_adj(X509_getm_notAfter(certificate.get()), kValidUntil);
-  set_name(X509_get_subject_name(certificate.get()), common_name);
-  X509_set_pubkey(certificate.get(), key);
+// Version, random serial, validity and key: what all our certificates have in common.
+CertificatePtr unsigned_certificate(std::string_view name, EVP_PKEY* key) {
+  CertificatePtr certificate(X509_new());
+  std::array<unsigned char, 16> serial;
+  X509* c = certificate.get();
+  if (!c || RAND_bytes(serial.data(), static_cast<int>(serial.size())) != 1) return nullptr;
+  serial[0] = static_cast<unsigned char>((serial[0] & 0x7f) | 0x40);
+  using NumberPtr = std::unique_ptr<BIGNUM, OpensslFree<BN_free>>;
+  const NumberPtr number(BN_bin2bn(serial.data(), static_cast<int>(serial.size()), nullptr));
+  const bool made = X509_set_version(c, X509_VERSION_3) == 1 &&
+                    BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(c)) != nullptr &&
+                    ASN1_TIME_set_string_X509(X509_getm_notBefore(c), "19700101000000Z") == 1 &&
+                    ASN1_TIME_set_string_X509(X509_getm_notAfter(c), "99991231235959Z") == 1 &&
+                    X509_set_pubkey(c, key) == 1 && set_common_name(X509_get_subject_name(c), name);
+  return made ? std::move(certificate) : nullptr;
+}
+
+// Named after its key, so that a certificate made anew from a surviving key replaces the lost one everywhere.
+std::expected<CertificatePtr, Error> make_authority_certificate(EVP_PKEY* key) {
+  unsigned char* der = nullptr;
+  const int size = i2d_PUBKEY(key, &der);
+  if (size <= 0) return std::unexpected(openssl_error("the authority's key cannot be used"));
+  const std::string hash = sha256_hex(std::string_view(reinterpret_cast<char*>(der), static_cast<std::size_t>(size)));
+  OPENSSL_free(der);
+  CertificatePtr certificate = unsigned_certificate("Finch authority " + hash.substr(0, 16), key);
+  X509* c = certificate.get();
+  if (!c || X509_set_issuer_name(c, X509_get_subject_name(c)) != 1 ||
+      !add_extension(c, c, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
+      !add_extension(c, c, NID_key_usage, "critical,keyCertSign,cRLSign") ||
+      !add_extension(c, c, NID_subject_key_identifier, "hash") || X509_sign(c, key, EVP_sha256()) == 0) {
+    return std::unexpected(openssl_error("the authority's certificate cannot be made"));
+  }
   return certificate;
 }
 
-// Keeps two processes from making the authority at once.
-class FolderLock {
- public:
-  explicit FolderLock(const std::filesystem::path& folder)
-      : file_(::open((folder / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
-    if (file_ >= 0) ::flock(file_, LOCK_EX);
+std::expected<std::string, Error> certify(const std::string& name, EVP_PKEY* key, X509* authority,
+                                          EVP_PKEY* authority_key) {
+  const std::string usage = name == kControllerName ? "serverAuth,clientAuth" : "clientAuth";
+  const CertificatePtr certificate = unsigned_certificate(name, key);
+  X509* c = certificate.get();
+  if (!c || X509_set_issuer_name(c, X509_get_subject_name(authority)) != 1 ||
+      !add_extension(c, authority, NID_basic_constraints, "critical,CA:FALSE") ||
+      !add_extension(c, authority, NID_key_usage, "critical,digitalSignature") ||
+      !add_extension(c, authority, NID_ext_key_usage, usage) ||
+      !add_extension(c, authority, NID_subject_key_identifier, "hash") ||
+      !add_extension(c, authority, NID_authority_key_identifier, "keyid:always") ||
+      !add_extension(c, authority, NID_subject_alt_name, "DNS:" + name) ||
+      X509_sign(c, authority_key, EVP_sha256()) == 0) {
+    return std::unexpected(openssl_error(std::format("the certificate of {} cannot be made", name)));
   }
-  ~FolderLock() {
-    if (file_ >= 0) ::close(file_);
-  }
-  bool held() const { return file_ >= 0; }
+  return certificate_to_pem(c);
+}
 
- private:
-  int file_;
-};
+bool is_there(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+bool holds_identity(const fs::path& folder, const std::string& name, const std::string& authority_pem) {
+  const auto certificate_pem = read_whole_file(folder / "cert.pem");
+  const auto key_pem = read_whole_file(folder / "key.pem");
+  const auto trusted_pem = read_whole_file(folder / "authority.pem");
+  if (!certificate_pem || !key_pem || trusted_pem != authority_pem) return false;
+  const CertificatePtr certificate = certificate_from_pem(*certificate_pem);
+  const CertificatePtr authority = certificate_from_pem(authority_pem);
+  const KeyPtr key = key_from_pem(*key_pem);
+  const bool valid = certificate && key && authority && common_name(certificate.get()) == name &&
+                     X509_check_private_key(certificate.get(), key.get()) == 1 &&
+                     X509_verify(certificate.get(), X509_get0_pubkey(authority.get())) == 1;
+  ERR_clear_error();
+  return valid;
+}
 
 }  // namespace
 
-std::expected<std::string, Error> fingerprint_of(const std::string& certificate_pem) {
-  const Certificate certificate = read_certificate(certificate_pem);
-  if (!certificate) return std::unexpected(Error{"this is no certificate in PEM form"});
-  unsigned char* der = nullptr;
-  const int size = i2d_X509(certificate.get(), &der);
-  const std::string hex =
-      sha256_hex(std::string_view(reinterpret_cast<const char*>(der), static_cast<std::size_t>(size)));
-  OPENSSL_free(der);
-  return "sha256:" + hex;
-}
+std::expected<Authority, Error> Authority::load_or_create(const fs::path& folder) {
+  if (auto made = make_folder(folder); !made) return std::unexpected(made.error());
+  const auto lock = FileLock::wait_for(folder / "authority.lock");
+  if (!lock) return std::unexpected(lock.error());
+  const fs::path certificate_file = folder / "authority.pem", key_file = folder / "authority.key";
 
-std::expected<Authority, Error> Authority::load_or_create(const std::filesystem::path& folder) {
-  const auto certificate_file = folder / "authority.pem";
-  const auto key_file = folder / "authority.key";
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) return std::unexpected(Error{folder.string() + ": cannot create: " + error.message()});
-  const FolderLock lock(folder);
-  if (!lock.held()) return std::unexpected(Error{folder.string() + ": cannot write: " + std::strerror(errno)});
-  if (!std::filesystem::exists(certificate_file) && !std::filesystem::exists(key_file)) {
-    const Key key(EVP_EC_gen("P-256"));
-    std::array<unsigned char, 4> random{};
-    RAND_bytes(random.data(), random.size());
-    // A name of its own, so that two authorities are never mistaken for each other.
-    const Certificate certificate = new_certificate(
-        std::format("Finch authority {:02x}{:02x}{:02x}{:02x}", random[0], random[1], random[2], random[3]), key.get());
-    X509_set_issuer_name(certificate.get(), X509_get_subject_name(certificate.get()));
-    add_extension(certificate.get(), certificate.get(), NID_basic_constraints, "critical,CA:TRUE,pathlen:0");
-    add_extension(certificate.get(), certificate.get(), NID_key_usage, "critical,keyCertSign,cRLSign");
-    add_extension(certificate.get(), certificate.get(), NID_subject_key_identifier, "hash");
-    X509_sign(certificate.get(), key.get(), EVP_sha256());
-    if (auto written = write_file(key_file, pem_of(key.get()), 0600); !written) return std::unexpected(written.error());
-    if (auto written = write_file(certificate_file, pem_of(certificate.get()), 0644); !written) {
+  KeyPtr key;
+  if (is_there(key_file)) {
+    const auto pem = read_whole_file(key_file);
+    if (!pem) return std::unexpected(pem.error());
+    key = key_from_pem(*pem);
+    if (!key || !is_p256(key.get())) {
+      return std::unexpected(
+          Error{std::format("{} is damaged or foreign: restore it, or remove {} (all devices must then join again)",
+                            key_file.string(), folder.string())});
+    }
+  } else {
+    if (is_there(certificate_file)) {
+      return std::unexpected(Error{std::format(
+          "{} is missing beside its certificate: restore it, or remove {} (all devices must then join again)",
+          key_file.string(), folder.string())});
+    }
+    auto made = make_key();
+    if (!made) return std::unexpected(made.error());
+    key = std::move(*made);
+    if (auto written = write_durably(key_file, key_to_pem(key.get()), kSecret); !written) {
+      return std::unexpected(written.error());
+    }
+  }
+
+  CertificatePtr certificate;
+  if (is_there(certificate_file)) {
+    const auto pem = read_whole_file(certificate_file);
+    if (!pem) return std::unexpected(pem.error());
+    certificate = certificate_from_pem(*pem);
+    const bool ours = certificate && X509_check_ca(certificate.get()) == 1 &&
+                      X509_check_private_key(certificate.get(), key.get()) == 1;
+    ERR_clear_error();
+    if (!ours) {
+      return std::unexpected(
+          Error{std::format("{} is damaged or belongs to another key: remove this file, it is made again from {}",
+                            certificate_file.string(), key_file.string())});
+    }
+  } else {
+    auto made = make_authority_certificate(key.get());
+    if (!made) return std::unexpected(made.error());
+    certificate = std::move(*made);
+    if (auto written = write_durably(certificate_file, certificate_to_pem(certificate.get()), kPublic); !written) {
       return std::unexpected(written.error());
     }
   }
   Authority authority;
-  authority.certificate_pem_ = read_file(certificate_file);
-  authority.key_pem_ = read_file(key_file);
-  const Certificate certificate = read_certificate(authority.certificate_pem_);
-  const Key key = read_key(authority.key_pem_);
-  if (!certificate || !key || X509_check_private_key(certificate.get(), key.get()) != 1) {
-    ERR_clear_error();
-    return std::unexpected(Error{std::format(
-        "{}: the authority is damaged (authority.pem and authority.key do not belong together); restore them from a "
-        "backup, or delete the folder and invite every device anew",
-        folder.string())});
-  }
-  authority.fingerprint_ = *fingerprint_of(authority.certificate_pem_);
+  authority.certificate_pem_ = certificate_to_pem(certificate.get());
+  authority.key_pem_ = key_to_pem(key.get());
+  authority.fingerprint_ = finch::protocol::fingerprint_of(certificate.get());
   return authority;
 }
 
 std::expected<std::string, Error> Authority::issue(const std::string& name,
                                                    const std::string& certificate_request_pem) const {
-  const Memory memory(
-      BIO_new_mem_buf(certificate_request_pem.data(), static_cast<int>(certificate_request_pem.size())));
-  const Request request(PEM_read_bio_X509_REQ(memory.get(), nullptr, nullptr, nullptr));
-  if (!request || X509_REQ_verify(request.get(), X509_REQ_get0_pubkey(request.get())) != 1) {
-    ERR_clear_error();
-    return std::unexpected(Error{"'" + name + "' sent no valid certificate request"});
+  if (auto bad = bad_name(name)) return std::unexpected(std::move(*bad));
+  if (name == kControllerName) {
+    return std::unexpected(Error{std::format("the name \"{}\" is the controller's own: take another", name)});
   }
-  const Certificate issuer = read_certificate(certificate_pem_);
-  const Key key = read_key(key_pem_);
-  // The name is the one that was invited, whatever the request says.
-  const Certificate certificate = new_certificate(name, X509_REQ_get0_pubkey(request.get()));
-  X509_set_issuer_name(certificate.get(), X509_get_subject_name(issuer.get()));
-  add_extension(certificate.get(), issuer.get(), NID_basic_constraints, "critical,CA:FALSE");
-  add_extension(certificate.get(), issuer.get(), NID_key_usage, "critical,digitalSignature");
-  add_extension(certificate.get(), issuer.get(), NID_ext_key_usage, "serverAuth,clientAuth");
-  add_extension(certificate.get(), issuer.get(), NID_authority_key_identifier, "keyid:always");
-  X509_sign(certificate.get(), key.get(), EVP_sha256());
-  return pem_of(certificate.get());
-}
-
-std::expected<void, Error> Authority::write_identity(const std::string& name,
-                                                     const std::filesystem::path& folder) const {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) return std::unexpected(Error{folder.string() + ": cannot create: " + error.message()});
-  const FolderLock lock(folder);
-  const Certificate present = read_certificate(read_file(folder / "cert.pem"));
-  const Key issuer_key = read_key(key_pem_);
-  const Key present_key = read_key(read_file(folder / "key.pem"));
-  if (present && present_key && X509_verify(present.get(), issuer_key.get()) == 1 &&
-      X509_check_private_key(present.get(), present_key.get()) == 1) {
-    return {};
-  }
+  const RequestPtr request(
+      PEM_read_bio_X509_REQ(reading_bio(certificate_request_pem).get(), nullptr, nullptr, nullptr));
+  EVP_PKEY* key = request ? X509_REQ_get0_pubkey(request.get()) : nullptr;
+  // The signature shows that the asker holds the private key.
+  const bool valid = key != nullptr && is_p256(key) && X509_REQ_verify(request.get(), key) == 1;
   ERR_clear_error();
-  return make_certificate_request(name, folder)
-      .and_then([&](const std::string& request) { return issue(name, request); })
-      .and_then([&](const std::string& certificate) { return write_file(folder / "cert.pem", certificate, 0644); })
-      .and_then([&] { return write_file(folder / "authority.pem", certificate_pem_, 0644); });
+  if (!valid) {
+    return std::unexpected(Error{std::format("what {} sent is no valid certificate request (ECDSA P-256, PEM)", name)});
+  }
+  return certify(name, key, certificate_from_pem(certificate_pem_).get(), key_from_pem(key_pem_).get());
 }
 
-std::expected<std::string, Error> make_certificate_request(const std::string& name,
-                                                           const std::filesystem::path& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) return std::unexpected(Error{folder.string() + ": cannot create: " + error.message()});
-  const Key key(EVP_EC_gen("P-256"));
-  if (auto written = write_file(folder / "key.pem", pem_of(key.get()), 0600); !written) {
+std::expected<void, Error> Authority::write_identity(const std::string& name, const fs::path& folder) const {
+  if (auto bad = bad_name(name)) return std::unexpected(std::move(*bad));
+  if (auto made = make_folder(folder); !made) return made;
+  const auto lock = FileLock::wait_for(folder / "identity.lock");
+  if (!lock) return std::unexpected(lock.error());
+  if (holds_identity(folder, name, certificate_pem_)) return {};
+  const auto key = make_key();
+  if (!key) return std::unexpected(key.error());
+  const auto certificate =
+      certify(name, key->get(), certificate_from_pem(certificate_pem_).get(), key_from_pem(key_pem_).get());
+  if (!certificate) return std::unexpected(certificate.error());
+  return write_durably(folder / "authority.pem", certificate_pem_, kPublic)
+      .and_then([&] { return write_durably(folder / "key.pem", key_to_pem(key->get()), kSecret); })
+      .and_then([&] { return write_durably(folder / "cert.pem", *certificate, kPublic); });
+}
+
+std::expected<std::string, Error> make_certificate_request(const std::string& name, const fs::path& folder) {
+  if (auto bad = bad_name(name)) return std::unexpected(std::move(*bad));
+  if (auto made = make_folder(folder); !made) return std::unexpected(made.error());
+  const auto key = make_key();
+  if (!key) return std::unexpected(key.error());
+  const RequestPtr request(X509_REQ_new());
+  const BioPtr out(BIO_new(BIO_s_mem()));
+  if (!request || X509_REQ_set_pubkey(request.get(), key->get()) != 1 ||
+      !set_common_name(X509_REQ_get_subject_name(request.get()), name) ||
+      X509_REQ_sign(request.get(), key->get(), EVP_sha256()) == 0 ||
+      PEM_write_bio_X509_REQ(out.get(), request.get()) != 1) {
+    return std::unexpected(openssl_error("a certificate request cannot be made"));
+  }
+  if (auto written = write_durably(folder / "key.pem", key_to_pem(key->get()), kSecret); !written) {
     return std::unexpected(written.error());
   }
-  const Request request(X509_REQ_new());
-  set_name(X509_REQ_get_subject_name(request.get()), name);
-  X509_REQ_set_pubkey(request.get(), key.get());
-  X509_REQ_sign(request.get(), key.get(), EVP_sha256());
-  const Memory memory(BIO_new(BIO_s_mem()));
-  PEM_write_bio_X509_REQ(memory.get(), request.get());
-  return taken(memory.get());
+  return bytes_of(out.get());
+}
+
+std::expected<std::string, Error> fingerprint_of(const std::string& certificate_pem) {
+  const CertificatePtr certificate = certificate_from_pem(certificate_pem);
+  if (!certificate) return std::unexpected(Error{"this is no certificate in PEM form"});
+  return finch::protocol::fingerprint_of(certificate.get());
 }
 
 }  // namespace finch::protocol

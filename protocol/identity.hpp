@@ -1,4 +1,8 @@
-// Keys, certificates and the authority behind mutual TLS 1.3 (ECDSA P-256). Free functions and values; thread safe.
+// Keys, certificates and the authority behind mutual TLS 1.3 (ECDSA P-256). Free functions and values; thread safe,
+// also between processes that use one folder.
+//
+// Certificates do not expire and are valid from 1970 on: boards without a battery-backed clock start in the past, and
+// a device is shut out by the controller's list of devices, not by a date.
 #pragma once
 
 #include <expected>
@@ -9,6 +13,10 @@
 
 namespace finch::protocol {
 
+// The one name whose certificate makes a server: workers trust nobody else, so that a stolen board's key cannot pose
+// as the controller. Only write_identity() certifies it, never issue().
+inline constexpr const char* kControllerName = "controller";
+
 // The controller's certificate authority: authority.pem and authority.key (mode 0600) in one folder.
 class Authority {
  public:
@@ -18,7 +26,8 @@ class Authority {
   std::string certificate_pem() const { return certificate_pem_; }
   std::string fingerprint() const { return fingerprint_; }  // "sha256:<hex>" of the DER certificate
 
-  // Certifies the request's key for `name` (common name). Error: not a valid request.
+  // Certifies the request's key for `name` (common name; what the request calls itself does not count). Names are 1 to
+  // 63 letters, digits, '.', '_' or '-'. Error: not a valid request, not a valid name.
   std::expected<std::string, Error> issue(const std::string& name, const std::string& certificate_request_pem) const;
   // Writes key.pem (0600), cert.pem and authority.pem for `name` into `folder`, unless a valid identity is there.
   std::expected<void, Error> write_identity(const std::string& name, const std::filesystem::path& folder) const;

@@ -1,30 +1,41 @@
 #include "protocol/worker.hpp"
 
+#include <algorithm>
+#include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/connect.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <format>
-#include <fstream>
-#include <optional>
 #include <random>
+#include <set>
 #include <thread>
 
 #include "protocol/artifact_references.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/artifact_transfer.hpp"
+#include "protocol/durable_file.hpp"
 #include "protocol/farm.pb.h"
+#include "protocol/outbox.hpp"
+#include "protocol/running_job.hpp"
 #include "protocol/tls_connection.hpp"
 
 namespace finch::protocol {
 namespace {
 
+using Clock = std::chrono::steady_clock;
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr std::chrono::milliseconds kFirstRetry{200};
 constexpr std::chrono::milliseconds kLastRetry{15000};
+constexpr std::chrono::milliseconds kProgressInterval{200};
+constexpr std::chrono::seconds kAnswer{60};  // a connection that leaves a question open for so long is given up
+constexpr int kTransferAttempts = 3;         // of an artifact whose bytes do not hash to its name
 
+// Everything but `jobs_` and what runs there belongs to the thread of `io_`, which is the one that calls run().
 class Worker {
  public:
   Worker(const WorkerOptions& options, JobHandler& handler)
@@ -32,119 +43,106 @@ class Worker {
         handler_(handler),
         store_(options.state_folder / "artifacts"),
         outbox_(options.state_folder / "outbox"),
-        retry_(io_) {
-    std::filesystem::create_directories(outbox_);
-    load_outbox();
-  }
+        retry_(io_),
+        progress_timer_(io_) {}
 
   std::expected<void, Error> run(std::stop_token stop) {
     const std::stop_callback end(stop, [this] { asio::post(io_, [this] { shut_down(); }); });
-    asio::co_spawn(io_, connect_for_ever(), asio::detached);
+    asio::co_spawn(io_, connect_for_ever(), [this](std::exception_ptr failure) {
+      if (!failure) return;
+      shut_down();
+      std::rethrow_exception(failure);
+    });
     const auto keep_running = asio::make_work_guard(io_);
-    while (!done()) io_.run_one();
-    if (job_thread_.joinable()) job_thread_.join();
+    while (!stopping_ || (current_ && current_->begun())) io_.run_one();
+    jobs_.join();
     return final_;
   }
 
  private:
-  // A job in the works, from lease to result.
-  struct Running : JobContext {
-    Running(Worker& owner, Lease lease) : worker(owner), given(std::move(lease)) {}
-
-    void progress(double fraction, const std::string& message) override {
-      asio::post(worker.io_, [owner = &worker, fraction, message] {
-        if (!owner->running_) return;
-        ToController out;
-        *out.mutable_progress()->mutable_lease() = owner->running_->given.lease();
-        out.mutable_progress()->set_fraction(fraction);
-        out.mutable_progress()->set_message(message);
-        owner->send(out);
-      });
-    }
-    std::stop_token stop_token() const override { return stop.get_token(); }
-    const std::map<std::string, std::filesystem::path>& artifacts() const override { return paths; }
-    const std::filesystem::path& output_folder() const override { return output; }
-
-    Worker& worker;
-    Lease given;
-    std::stop_source stop;
-    std::map<std::string, std::filesystem::path> paths;
-    std::filesystem::path output;
-    bool started = false;
-  };
-
-  bool done() const { return stopping_ && (!running_ || !running_->started); }
-
-  void log(const std::string& line) const {
-    if (options_.log) options_.log(line);
-  }
-
-  void send(const ToController& message) {
-    if (connection_) connection_->send(message);
-  }
-
-  void shut_down() {
-    stopping_ = true;
-    if (running_) running_->stop.request_stop();
-    if (connection_) connection_->close();
-    retry_.cancel();
-  }
+  // The connection ------------------------------------------------------------------------------------------------
 
   asio::awaitable<void> connect_for_ever() {
     std::mt19937 generator{std::random_device{}()};
+    std::uniform_real_distribution<> jitter(0.5, 1.0);  // so that a shelf of boards does not come back at once
     auto wait = kFirstRetry;
     std::string last_trouble;
     while (!stopping_) {
-      const auto began = std::chrono::steady_clock::now();
       const std::string trouble = co_await one_connection();
       if (stopping_) break;
-      if (welcomed_) {
+      if (std::exchange(welcomed_, false)) {
         wait = kFirstRetry;
         last_trouble.clear();
       }
-      welcomed_ = false;
-      if (trouble != last_trouble) {
-        log(std::format("{}:{}: {}; trying again", options_.host, options_.port, trouble));
-        last_trouble = trouble;
-      }
-      std::uniform_real_distribution<> jitter(0.5, 1.5);
+      if (trouble != last_trouble) log(trouble + "; trying again");
+      last_trouble = trouble;
       retry_.expires_after(std::chrono::duration_cast<std::chrono::milliseconds>(wait * jitter(generator)));
       co_await retry_.async_wait(kAwait);
-      if (std::chrono::steady_clock::now() - began < std::chrono::minutes(1)) wait = std::min(2 * wait, kLastRetry);
+      wait = std::min(2 * wait, kLastRetry);
     }
   }
 
   // Why it ended.
   asio::awaitable<std::string> one_connection() {
     const auto context = client_context(options_.state_folder);
-    if (!context) co_return context.error().message;
-    asio::ip::tcp::resolver resolver(io_);
-    const auto [unresolved, endpoints] =
-        co_await resolver.async_resolve(options_.host, std::to_string(options_.port), kAwait);
-    if (unresolved) co_return "cannot find this host: " + unresolved.message();
-    asio::ip::tcp::socket socket(io_);
-    asio::steady_timer deadline(io_, kHandshake);
-    deadline.async_wait([&socket](boost::system::error_code error) {
-      if (!error) socket.close();
-    });
-    const auto [refused, endpoint] = co_await asio::async_connect(socket, endpoints, kAwait);
-    deadline.cancel();
-    if (refused) co_return "no controller there: " + refused.message();
-    auto connection = std::make_shared<Connection>(std::move(socket), *context);
-    if (const auto shaken = co_await connection->handshake(false); !shaken) co_return shaken.error().message;
-    connection_ = connection;
+    if (!context) co_return std::format("{}:{}: {}", options_.host, options_.port, context.error().message);
+    const auto connection = co_await Connection::connect(options_.host, options_.port, *context);
+    if (!connection) co_return connection.error().message;
+    if (stopping_) co_return "stopped";
+    connection_ = *connection;
+    trouble_.clear();
     send_hello();
-    asio::co_spawn(io_, heartbeats(connection), asio::detached);
-    std::string why = co_await connection->read_frames([this](std::string_view frame) { take(frame); });
+    asio::co_spawn(io_, tend(connection_), asio::detached);
+    const std::string why = co_await connection_->read_frames([this](std::string_view frame) { take(frame); });
     connection_.reset();
+    asked_ = false;
     offered_.clear();
-    if (paused_) {
-      // The controller that wanted quiet is gone.
-      paused_ = false;
-      handler_.resume();
+    sent_.clear();
+    // A pause outlives the connection: whoever measures here may still do so. The next controller says how it is.
+    co_return trouble_.empty() ? why : trouble_;
+  }
+
+  // Heartbeats, and the deadline of every question.
+  asio::awaitable<void> tend(std::shared_ptr<Connection> connection) {
+    asio::steady_timer timer(io_);
+    while (connection == connection_ && !stopping_) {
+      ToController out;
+      out.mutable_heartbeat();
+      connection->send(out);
+      const bool waiting = !welcomed_ || asked_ || !sent_.empty() ||
+                           std::ranges::any_of(offered_, [](const auto& offer) { return !offer.second.delivered; });
+      if (waiting && !paused_ && Clock::now() - last_answer_ > kAnswer) {
+        give_up(std::format("the controller left a question open for {} seconds", kAnswer.count()));
+      }
+      timer.expires_after(heartbeat_);
+      co_await timer.async_wait(kAwait);
     }
-    if (!refusal_.empty()) why = std::exchange(refusal_, {});
-    co_return why;
+  }
+
+  void log(const std::string& line) const {
+    if (options_.log) options_.log(std::format("{}:{}: {}", options_.host, options_.port, line));
+  }
+
+  void send(const ToController& message) {
+    if (connection_) connection_->send(message);
+  }
+
+  // Sends what the controller is to answer.
+  void ask(const ToController& message) {
+    last_answer_ = Clock::now();
+    send(message);
+  }
+
+  void give_up(const std::string& why) {
+    trouble_ = why;
+    if (connection_) connection_->close();
+  }
+
+  void shut_down() {
+    stopping_ = true;
+    if (current_) current_->request_stop();
+    if (connection_) connection_->close();
+    retry_.cancel();
   }
 
   void send_hello() {
@@ -153,34 +151,21 @@ class Worker {
     hello = handler_.hello();
     hello.set_protocol_version(kProtocolVersion);
     hello.clear_held();
-    if (running_) *hello.add_held() = running_->given.lease();
-    for (const auto& [key, report] : reports_) *hello.add_held() = report.lease();
-    send(out);
-  }
-
-  asio::awaitable<void> heartbeats(std::shared_ptr<Connection> connection) {
-    asio::steady_timer timer(io_);
-    while (connection == connection_ && !stopping_) {
-      ToController out;
-      out.mutable_heartbeat();
-      connection->send(out);
-      timer.expires_after(kHeartbeat);
-      co_await timer.async_wait(kAwait);
-    }
+    if (current_ && !current_->stopped()) *hello.add_held() = current_->lease();
+    for (const Lease& lease : queue_) *hello.add_held() = lease.lease();
+    for (const auto& [key, report] : outbox_.reports()) *hello.add_held() = report.lease();
+    ask(out);
   }
 
   void take(std::string_view frame) {
     ToWorker message;
-    if (!message.ParseFromArray(frame.data(), static_cast<int>(frame.size()))) {
-      refusal_ = "the controller sent something that is no message";
-      connection_->close();
-      return;
-    }
+    if (const auto decoded = decode_frame_body(frame, message); !decoded) return give_up(decoded.error().message);
+    if (!message.has_heartbeat()) last_answer_ = Clock::now();
     switch (message.body_case()) {
       case ToWorker::kWelcome:
-        return welcome();
+        return take_welcome(message.welcome());
       case ToWorker::kRefused:
-        return refused(message.refused());
+        return take_refusal(message.refused());
       case ToWorker::kLease:
         return take_lease(message.lease());
       case ToWorker::kCancel:
@@ -190,7 +175,7 @@ class Worker {
       case ToWorker::kResume:
         return resume();
       case ToWorker::kResultAck:
-        return acknowledged(message.result_ack());
+        return take_acknowledgement(message.result_ack().lease());
       case ToWorker::kArtifactChunk:
         return take_bytes(message.artifact_chunk());
       case ToWorker::kArtifactMissing:
@@ -198,115 +183,150 @@ class Worker {
       case ToWorker::kArtifactWanted:
         return give_bytes(message.artifact_wanted());
       case ToWorker::kArtifactHave:
-        return delivered(message.artifact_have().sha256());
+        offered_[message.artifact_have().sha256()].delivered = true;
+        return deliver();
       default:
         return;
     }
   }
 
-  void welcome() {
+  void take_welcome(const Welcome& welcome) {
     welcomed_ = true;
-    log(std::format("connected to {}:{}", options_.host, options_.port));
-    if (running_ && !running_->started) fetch_next();
-    deliver();
+    if (welcome.heartbeat_seconds() > 0) heartbeat_ = std::chrono::seconds(welcome.heartbeat_seconds());
+    log("connected");
+    resume();  // where this host still measures, the next message says so
+    proceed();
+    send_progress();
   }
 
-  void refused(const Refused& refused) {
-    refusal_ = refused.reason();
+  void take_refusal(const Refused& refused) {
     if (refused.final()) {
-      final_ = std::unexpected(Error{refused.reason()});
-      shut_down();
-    } else {
-      connection_->close();
+      final_ = std::unexpected(
+          Error{std::format("{}:{} refuses this worker: {}", options_.host, options_.port, refused.reason())});
+      return shut_down();
     }
+    give_up("refused: " + refused.reason());
   }
 
-  // Jobs -------------------------------------------------------------------------------------------------------
+  // Jobs ----------------------------------------------------------------------------------------------------------
+
+  static bool covers(const LeaseRef& lease, const LeaseRef& held) {
+    return lease.job_key() == held.job_key() && lease.token() >= held.token();
+  }
 
   void take_lease(const Lease& lease) {
-    if (running_) return;  // the controller believes us idle: its lease ends with this connection
-    running_ = std::make_unique<Running>(*this, lease);
-    for (const NamedArtifact& artifact : artifacts_named_by(lease.job())) wanted_.push_back(artifact.sha256);
-    fetch_next();
+    // The same job again, under a later token: what is done of it counts.
+    if (current_ && !current_->stopped() && covers(lease.lease(), current_->lease())) {
+      current_->lease() = lease.lease();
+      return;
+    }
+    if (outbox_.renew(lease.lease())) {
+      save(lease.lease().job_key());
+      sent_.erase(lease.lease().job_key());
+      return deliver();
+    }
+    std::erase_if(queue_, [&](const Lease& held) { return covers(lease.lease(), held.lease()); });
+    queue_.push_back(lease);
+    proceed();
   }
 
-  void fetch_next() {
-    while (!wanted_.empty() && store_.has(wanted_.back())) wanted_.pop_back();
-    if (wanted_.empty()) return start();
+  // Whatever can go on now, does.
+  void proceed() {
+    if (paused_ || stopping_) return;
+    if (!current_ && !queue_.empty()) {
+      current_ = std::make_unique<RunningJob>(std::move(queue_.front()), options_.state_folder / "output", [this] {
+        if (!progress_waits_.exchange(true)) asio::post(io_, [this] { send_progress(); });
+      });
+      queue_.pop_front();
+      transfer_failures_ = 0;
+    }
+    if (current_ && !current_->begun() && !storing_) {
+      if (const auto missing = current_->next_missing(store_)) {
+        want(*missing);
+      } else {
+        begin();
+      }
+    }
+    deliver();
+    for (const ArtifactWanted& wanted : std::exchange(deferred_, {})) give_bytes(wanted);
+  }
+
+  void want(const std::string& sha256) {
+    if (asked_ || !welcomed_ || !connection_) return;
+    asked_ = true;
     ToController out;
-    out.mutable_artifact_wanted()->set_sha256(wanted_.back());
-    out.mutable_artifact_wanted()->set_offset(store_.partial_bytes(wanted_.back()));
-    send(out);
+    out.mutable_artifact_wanted()->set_sha256(sha256);
+    out.mutable_artifact_wanted()->set_offset(store_.partial_bytes(sha256));
+    ask(out);
   }
 
   void take_bytes(const ArtifactChunk& chunk) {
-    const auto taken = take_chunk(store_, chunk);
-    if (!taken) return fail(taken.error().message);
-    if (running_ && !running_->started) fetch_next();
-  }
-
-  void artifact_missing(const std::string& sha256) { fail("the controller no longer has artifact " + sha256); }
-
-  void fail(const std::string& why) {
-    if (!running_ || running_->started) return;
-    JobResult result;
-    result.mutable_failure()->set_message(why);
-    result.mutable_failure()->set_retryable(true);
-    finish(result);
-  }
-
-  void start() {
-    running_->started = true;
-    running_->output = options_.state_folder / "output";
-    std::error_code ignored;
-    std::filesystem::remove_all(running_->output, ignored);
-    std::filesystem::create_directories(running_->output, ignored);
-    for (const NamedArtifact& artifact : artifacts_named_by(running_->given.job())) {
-      running_->paths[artifact.sha256] = store_.path_of(artifact.sha256);
-    }
-    if (job_thread_.joinable()) job_thread_.join();
-    job_thread_ = std::jthread([this, running = running_.get()] {
-      JobResult result = handler_.run(running->given.job(), *running);
-      for (const NamedArtifact& artifact : artifacts_named_by(result)) {
-        if (store_.has(artifact.sha256)) continue;
-        const auto added = store_.add_file(running->output / artifact.sha256);
-        if (added == artifact.sha256) continue;
-        result.Clear();
-        result.mutable_failure()->set_message(
-            added ? "an output of the job does not have the hash it was announced with" : added.error().message);
-        break;
-      }
-      asio::post(io_, [this, result = std::move(result)] { finish(result); });
+    if (!asked_) return;
+    asked_ = false;
+    storing_ = true;
+    // Hashing and syncing a large file may take longer than the controller waits for a sign of life.
+    asio::post(jobs_, [this, chunk] {
+      auto taken = take_chunk(store_, chunk);
+      asio::post(io_, [this, taken = std::move(taken)] {
+        storing_ = false;
+        if (!taken && ++transfer_failures_ >= kTransferAttempts) return fail(taken.error().message);
+        proceed();
+      });
     });
   }
 
-  void finish(const JobResult& result) {
-    const bool cancelled = running_->stop.stop_requested();
-    ResultReport report;
-    *report.mutable_lease() = running_->given.lease();
-    *report.mutable_result() = result;
-    running_.reset();
-    wanted_.clear();
-    if (cancelled) return;
-    const std::string key = report.lease().job_key();
-    std::ofstream(outbox_ / key, std::ios::binary) << report.SerializeAsString();
-    reports_[key] = std::move(report);
-    deliver();
+  void artifact_missing(const std::string& sha256) {
+    asked_ = false;
+    fail(std::format("the controller no longer has the artifact {} that the job needs", sha256));
+  }
+
+  void fail(const std::string& why) {
+    if (!current_ || current_->begun()) return;
+    JobResult result;
+    result.mutable_failure()->set_message(why);
+    result.mutable_failure()->set_retryable(true);
+    finish(std::move(result));
+  }
+
+  void begin() {
+    current_->begin(store_);
+    asio::post(jobs_, [this, job = current_.get()] {
+      JobResult result = job->run(handler_, store_);
+      asio::post(io_, [this, result = std::move(result)]() mutable { finish(std::move(result)); });
+    });
+  }
+
+  void finish(JobResult result) {
+    const std::unique_ptr<RunningJob> job = std::exchange(current_, nullptr);
+    job->resume();
+    // Stopped jobs are nobody's any more. Only one that was finished before the worker's own end reached it counts.
+    if (!job->stopped() || (stopping_ && !result.has_failure())) {
+      if (result.paused_seconds() == 0) result.set_paused_seconds(job->paused_seconds());
+      ResultReport report;
+      *report.mutable_lease() = job->lease();
+      *report.mutable_result() = std::move(result);
+      outbox_.put(report);
+      save(report.lease().job_key());
+    }
+    proceed();
   }
 
   void cancel(const LeaseRef& lease) {
-    reports_.erase(lease.job_key());
-    std::error_code ignored;
-    std::filesystem::remove(outbox_ / lease.job_key(), ignored);
-    if (!running_ || running_->given.lease().job_key() != lease.job_key()) return;
-    running_->stop.request_stop();
-    if (running_->started) return;  // its thread ends with finish()
-    running_.reset();
-    wanted_.clear();
+    if (outbox_.remove(lease)) {
+      sent_.erase(lease.job_key());
+      save(lease.job_key());
+    }
+    std::erase_if(queue_, [&](const Lease& held) { return covers(lease, held.lease()); });
+    if (!current_ || !covers(lease, current_->lease())) return;
+    current_->request_stop();
+    if (current_->begun()) return;  // the job thread ends it
+    current_.reset();
+    proceed();
   }
 
   void pause(std::uint64_t sequence) {
     paused_ = true;
+    if (current_) current_->pause();
     handler_.pause();
     ToController out;
     out.mutable_paused()->set_sequence(sequence);
@@ -314,93 +334,169 @@ class Worker {
   }
 
   void resume() {
-    paused_ = false;
+    if (!std::exchange(paused_, false)) return;
+    if (current_) current_->resume();
     handler_.resume();
+    proceed();
   }
 
-  // Results ----------------------------------------------------------------------------------------------------
-
-  void load_outbox() {
-    for (const auto& entry : std::filesystem::directory_iterator(outbox_)) {
-      std::ifstream file(entry.path(), std::ios::binary);
-      const std::string bytes{std::istreambuf_iterator<char>(file), {}};
-      ResultReport report;
-      if (report.ParseFromString(bytes) && !report.lease().job_key().empty()) {
-        reports_[report.lease().job_key()] = report;
-      } else {
-        std::filesystem::remove(entry.path());  // cut off by a crash: the job is done again
-      }
+  void send_progress() {
+    progress_waits_ = false;
+    if (!current_ || !connection_ || !welcomed_) return;
+    if (const auto left = next_progress_ - Clock::now(); left > Clock::duration::zero()) {
+      // Set anew by every call, and the last one sends what is newest then.
+      progress_timer_.expires_after(left);
+      progress_timer_.async_wait([this](boost::system::error_code error) {
+        if (!error) send_progress();
+      });
+      return;
     }
+    auto progress = current_->take_progress();
+    if (!progress) return;
+    next_progress_ = Clock::now() + kProgressInterval;
+    ToController out;
+    *out.mutable_progress() = std::move(*progress);
+    send(out);
+  }
+
+  // Results -------------------------------------------------------------------------------------------------------
+
+  void save(const std::string& job_key) {
+    asio::post(jobs_, [this, change = outbox_.change_of(job_key)] {
+      if (const auto saved = Outbox::save(change); !saved) {
+        asio::post(io_, [this, why = saved.error().message] { log("a result is kept in memory only: " + why); });
+      }
+    });
   }
 
   // Artifacts first, each offered once a connection; then the results whose artifacts have all arrived.
   void deliver() {
-    if (!welcomed_) return;
-    for (const auto& [key, report] : reports_) {
-      bool complete = true;
-      for (const NamedArtifact& artifact : artifacts_named_by(report.result())) {
-        if (offered_[artifact.sha256] == Offer::delivered) continue;
-        complete = false;
-        if (offered_[artifact.sha256] == Offer::made) continue;
-        offered_[artifact.sha256] = Offer::made;
-        ToController out;
-        out.mutable_artifact_offer()->mutable_artifact()->set_sha256(artifact.sha256);
-        out.mutable_artifact_offer()->mutable_artifact()->set_size_bytes(artifact.size_bytes);
-        send(out);
-      }
-      if (!complete) continue;
+    if (!welcomed_ || !connection_ || paused_) return;
+    const auto reports = outbox_.reports();
+    for (const auto& [key, report] : reports) {
+      const auto artifacts = artifacts_named_by(report.result());
+      const auto lost = std::ranges::find_if(artifacts, [this](const NamedArtifact& artifact) {
+        return !store_.has(artifact.sha256) && !offered_[artifact.sha256].delivered;
+      });
       ToController out;
       *out.mutable_result() = report;
-      send(out);
+      if (lost != artifacts.end()) {
+        out.mutable_result()->clear_result();
+        Failure& failure = *out.mutable_result()->mutable_result()->mutable_failure();
+        failure.set_message(std::format("the result's artifact {} was deleted before it was sent", lost->sha256));
+        failure.set_retryable(true);
+      } else if (!offer(artifacts)) {
+        continue;
+      }
+      if (sent_.insert(key).second) ask(out);
     }
   }
 
+  // True when the controller has all of them.
+  bool offer(const std::vector<NamedArtifact>& artifacts) {
+    bool all_there = true;
+    for (const NamedArtifact& artifact : artifacts) {
+      Offer& state = offered_[artifact.sha256];
+      all_there = all_there && state.delivered;
+      if (state.delivered || std::exchange(state.made, true)) continue;
+      ToController out;
+      out.mutable_artifact_offer()->mutable_artifact()->set_sha256(artifact.sha256);
+      out.mutable_artifact_offer()->mutable_artifact()->set_size_bytes(artifact.size_bytes);
+      ask(out);
+    }
+    return all_there;
+  }
+
   void give_bytes(const ArtifactWanted& wanted) {
-    const auto chunk = read_chunk(store_, wanted);
-    if (!chunk) return;
+    if (paused_) return deferred_.push_back(wanted);
+    Offer& state = offered_[wanted.sha256()];
+    if (state.made && wanted.offset() <= std::exchange(state.wanted_from, wanted.offset())) {
+      // The controller could not keep what it got (a full disk?): asking again at once would not help it.
+      asio::co_spawn(io_, give_later(wanted, connection_), asio::detached);
+      return;
+    }
+    give_now(wanted);
+  }
+
+  asio::awaitable<void> give_later(ArtifactWanted wanted, std::shared_ptr<Connection> connection) {
+    asio::steady_timer timer(io_, std::chrono::seconds(1));
+    co_await timer.async_wait(kAwait);
+    if (connection == connection_) give_now(wanted);
+  }
+
+  void give_now(const ArtifactWanted& wanted) {
+    auto chunk = read_chunk(store_, wanted);
+    if (!chunk) return deliver();  // it tells the controller that the artifact is lost
     ToController out;
-    *out.mutable_artifact_chunk() = *chunk;
-    send(out);
+    *out.mutable_artifact_chunk() = std::move(*chunk);
+    ask(out);
   }
 
-  void delivered(const std::string& sha256) {
-    offered_[sha256] = Offer::delivered;
-    deliver();
+  void take_acknowledgement(const LeaseRef& lease) {
+    if (!outbox_.remove(lease)) return;
+    sent_.erase(lease.job_key());
+    save(lease.job_key());
   }
 
-  void acknowledged(const ResultAck& ack) {
-    reports_.erase(ack.lease().job_key());
-    std::error_code ignored;
-    std::filesystem::remove(outbox_ / ack.lease().job_key(), ignored);
-  }
-
-  enum class Offer { none, made, delivered };
+  struct Offer {
+    bool made = false, delivered = false;
+    std::int64_t wanted_from = -1;
+  };
 
   const WorkerOptions& options_;
   JobHandler& handler_;
   ArtifactStore store_;
-  const std::filesystem::path outbox_;
+  Outbox outbox_;
   asio::io_context io_{1};
-  asio::steady_timer retry_;
-  std::shared_ptr<Connection> connection_;
-  bool welcomed_ = false, paused_ = false, stopping_ = false;
-  std::string refusal_;
+  asio::steady_timer retry_, progress_timer_;
   std::expected<void, Error> final_;
-  std::unique_ptr<Running> running_;
-  std::vector<std::string> wanted_;              // artifacts still to be fetched for `running_`
-  std::map<std::string, ResultReport> reports_;  // not yet acknowledged, by job key
-  std::map<std::string, Offer> offered_;         // on this connection
-  std::jthread job_thread_;
+  bool stopping_ = false, paused_ = false;
+
+  std::shared_ptr<Connection> connection_;
+  std::string trouble_;  // why this end gave the connection up
+  bool welcomed_ = false;
+  std::chrono::seconds heartbeat_ = kHeartbeat;
+  Clock::time_point last_answer_, next_progress_;
+
+  std::deque<Lease> queue_;
+  std::unique_ptr<RunningJob> current_;
+  bool asked_ = false, storing_ = false;  // a chunk is awaited, or on its way to the disk
+  int transfer_failures_ = 0;
+  std::atomic<bool> progress_waits_ = false;
+
+  std::map<std::string, Offer> offered_;  // on this connection, by hash
+  std::set<std::string> sent_;            // on this connection, by job key: not yet acknowledged
+  std::vector<ArtifactWanted> deferred_;  // until this host no longer measures
+
+  asio::thread_pool jobs_{1};  // last, so that what runs there ends before the rest is gone
 };
+
+// A worker that is just ending, or that was killed a moment ago, still holds the folder.
+std::expected<FileLock, Error> lock_folder(const std::filesystem::path& folder, const std::stop_token& stop) {
+  bool taken = false;
+  auto lock = FileLock::try_for(folder / "worker.lock", taken);
+  for (int i = 0; i < 50 && !lock && taken && !stop.stop_requested(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    lock = FileLock::try_for(folder / "worker.lock", taken);
+  }
+  if (lock || !taken) return lock;
+  return std::unexpected(Error{
+      std::format("{} is in use by another worker: stop it, or give this one a folder of its own", folder.string())});
+}
 
 }  // namespace
 
 std::expected<void, Error> run_worker(const WorkerOptions& options, JobHandler& handler, std::stop_token stop) {
+  if (const auto made = make_folder(options.state_folder); !made) return made;
+  const auto lock = lock_folder(options.state_folder, stop);
+  if (!lock) return std::unexpected(lock.error());
   try {
     return Worker(options, handler).run(stop);
   } catch (const std::filesystem::filesystem_error& error) {
     return std::unexpected(Error{std::format("{}: cannot be used as the worker's folder: {}",
                                              options.state_folder.string(), error.code().message())});
+  } catch (const std::exception& exception) {
+    return std::unexpected(Error{std::format("the worker broke off: {}", exception.what())});
   }
 }
 

@@ -31,8 +31,8 @@ class JobContext {
   virtual const std::filesystem::path& output_folder() const = 0;
 };
 
-// What a worker does with its jobs. run() is called on one thread, one job at a time; the others from the network
-// thread at any time, and must not block for more than a moment.
+// What a worker does with its jobs. run() is called on one thread, one job at a time, the same for all jobs; the others
+// from the network thread at any time, and must not block for more than a moment.
 class JobHandler {
  public:
   virtual ~JobHandler() = default;
@@ -40,7 +40,8 @@ class JobHandler {
   virtual Hello hello() = 0;
   // A failure is a JobResult too. Never throws.
   virtual JobResult run(const Job& job, JobContext& context) = 0;
-  // Stand still until resume(): this host measures. Returns when nothing of the job runs any more.
+  // Stand still until resume(): this host measures. Returns when nothing of the job runs any more. It may come while
+  // run() has not started its process yet, or twice; no run() begins before resume().
   virtual void pause() {}
   virtual void resume() {}
 };
@@ -54,7 +55,9 @@ struct WorkerOptions {
   std::function<void(const std::string&)> log;
 };
 
-// Runs until stop is requested, or until the controller refuses for good (then the error says why).
+// Runs until stop is requested, or until the controller refuses for good (then the error says why), and until run() has
+// returned. A controller that is away, or that is another, is tried for ever. Results are kept in state_folder until
+// they are acknowledged, also across restarts. Error too: state_folder is in use by another worker or not writable.
 std::expected<void, Error> run_worker(const WorkerOptions& options, JobHandler& handler, std::stop_token stop);
 
 struct Invitation {

@@ -13,7 +13,7 @@ struct Stage {
 };
 
 struct Preset {
-  std::int64_t image_size;
+  std::int64_t image_size;  // designed for; other images scale the resolutions
   std::vector<std::int64_t> resolutions;
   std::int64_t stem_channels, stem_stride;
   std::vector<Stage> stages;
@@ -24,12 +24,7 @@ const std::vector<Preset>& presets() {
   static const std::vector<Preset> all = {
       {28, {14, 20, 28}, 16, 2, {{16, 1, 2}, {32, 2, 3}, {64, 2, 3}}, 128},
       {32, {16, 24, 32}, 16, 1, {{16, 2, 2}, {32, 2, 3}, {64, 2, 3}}, 160},
-      {224,
-       {128, 160, 192, 224},
-       16,
-       2,
-       {{16, 1, 1}, {24, 2, 3}, {40, 2, 3}, {80, 2, 3}, {112, 1, 3}, {160, 2, 3}},
-       960},
+      {224, {128, 160, 192, 224}, 16, 2, {{24, 2, 4}, {40, 2, 4}, {80, 2, 4}, {112, 1, 4}, {160, 2, 4}}, 960},
   };
   return all;
 }
@@ -162,7 +157,9 @@ class MobilenetSpace : public SearchSpace {
                      .groups = expanded},
                     block.activation);
     if (block.squeeze_excite) {
-      const std::int64_t squeezed = round_channels(static_cast<double>(expanded) / 4);
+      // A quarter of the block's input, not of its expansion: a fraction of the parameters for the same gate
+      // (Tan 2019, MnasNet).
+      const std::int64_t squeezed = round_channels(static_cast<double>(in_channels) / 4);
       std::int32_t gate = builder.add(name + ".squeeze", GlobalAveragePool{}, {x});
       gate = builder.add(name + ".reduce", Convolution{.out_channels = squeezed, .bias = true, .batch_norm = false},
                          {gate});
@@ -193,7 +190,7 @@ std::expected<std::unique_ptr<SearchSpace>, Error> make_mobilenet_space(const Sp
                           image.height, image.width, image.channels)});
   }
   if (config.classes < 2) return std::unexpected(Error{"a classifier needs at least 2 classes"});
-  const std::size_t preset = image.height > 96 ? 2 : image.height >= 32 ? 1 : 0;
+  const std::size_t preset = image.height > 64 ? 2 : image.height >= 32 ? 1 : 0;
   return std::make_unique<MobilenetSpace>(config, presets()[preset]);
 }
 

@@ -10,8 +10,8 @@
 
 namespace finch::search {
 
-// Sized for images of 28, 32 and 224 pixels: below 32 the first, up to 96 the second, up to 512 the third; resolutions
-// scale with the image.
+// Presets for images of 28, 32 and 224 pixels: images below 32 take the first, up to 64 the second, up to 512 the
+// third; the choices of resolution scale with the image, the image as it is being the greatest.
 // Errors: an image smaller than 16 or greater than 512 pixels, not square, no channels, fewer than 2 classes.
 std::expected<std::unique_ptr<SearchSpace>, Error> make_mobilenet_space(const SpaceConfig& config);
 

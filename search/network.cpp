@@ -15,11 +15,8 @@ std::string text(const TensorShape& shape) {
   return std::format("[{}, {}, {}]", shape.channels, shape.height, shape.width);
 }
 
-Inferred infer(const Input& operation, const Shapes&) {
-  if (operation.shape.channels < 1 || operation.shape.height < 1 || operation.shape.width < 1) {
-    return std::unexpected("the input " + text(operation.shape) + " is empty");
-  }
-  return operation.shape;
+Inferred infer(const Input&, const Shapes&) {
+  return std::unexpected("a network has one input, its first node");
 }
 
 Inferred infer(const Normalize&, const Shapes& inputs) {
@@ -87,8 +84,10 @@ std::size_t arity(const Operation& operation) {
 
 }  // namespace
 
+// The input node exists even when it is wrong, so that every index that add() returns is a valid one.
 NetworkBuilder::NetworkBuilder(TensorShape input) {
-  add("image", Input{input}, {});
+  network_.nodes.push_back({.name = "image", .operation = Input{input}, .inputs = {}, .shape = input});
+  if (input.channels < 1 || input.height < 1 || input.width < 1) error_ = "the input " + text(input) + " is empty";
 }
 
 std::int32_t NetworkBuilder::add(std::string name, Operation operation, std::vector<std::int32_t> inputs) {
@@ -123,8 +122,16 @@ const TensorShape& NetworkBuilder::shape(std::int32_t node) const {
 std::expected<Network, Error> NetworkBuilder::finish() {
   if (!error_.empty()) return std::unexpected(Error{error_});
   std::unordered_set<std::string> names;
+  std::vector<bool> read(network_.nodes.size(), false);
+  read.back() = true;
   for (const Node& node : network_.nodes) {
+    if (node.name.empty()) return std::unexpected(Error{"a node has no name"});
     if (!names.insert(node.name).second) return std::unexpected(Error{"two nodes are named '" + node.name + "'"});
+    for (const std::int32_t input : node.inputs) read[static_cast<std::size_t>(input)] = true;
+  }
+  for (std::size_t i = 0; i < read.size(); ++i) {
+    // It would be paid for in the cost model and be absent from a runtime's optimised graph.
+    if (!read[i]) return std::unexpected(Error{"nothing reads the node '" + network_.nodes[i].name + "'"});
   }
   const TensorShape& out = network_.output_shape();
   if (out.height != 1 || out.width != 1) {

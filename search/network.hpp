@@ -82,7 +82,7 @@ struct Network {
 };
 
 // Builds a network node by node, inferring and checking shapes; the first error is kept and returned by finish().
-// Not thread safe.
+// Node 0 is the Input, named "image". Not thread safe.
 class NetworkBuilder {
  public:
   explicit NetworkBuilder(TensorShape input);
@@ -91,6 +91,7 @@ class NetworkBuilder {
   std::int32_t add(std::string name, Operation operation, std::vector<std::int32_t> inputs);
   const TensorShape& shape(std::int32_t node) const;
 
+  // Errors besides add()'s: a name that is empty or taken, a node that nothing reads, an output with height or width.
   // REQUIRES: called once, last.
   std::expected<Network, Error> finish();
 

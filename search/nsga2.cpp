@@ -1,14 +1,16 @@
 #include "search/nsga2.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <cmath>
+#include <limits>
 
 #include "search/pareto_front.hpp"
 
 namespace finch::search {
 namespace {
 
-constexpr int kOffspringTries = 200;
+constexpr int kTries = 200;
 
 // 1/2, 1/4, 3/4, 1/8, 5/8, ... (van der Corput): any prefix is spread evenly.
 double van_der_corput(std::size_t index) {
@@ -30,8 +32,9 @@ double Nsga2::uniform() {
 Genotype Nsga2::spread(double level) {
   Genotype genotype;
   for (const Decision& decision : space_.decisions()) {
+    double noise = -0.75;  // about normal, sigma 0.25
+    for (int i = 0; i < 3; ++i) noise += 0.5 * uniform();
     const double top = static_cast<double>(decision.choices.size() - 1);
-    const double noise = (uniform() + uniform() + uniform() - 1.5) * 0.5;  // about normal, sigma 0.25
     genotype.push_back(static_cast<int>(std::lround(std::clamp(level + noise, 0.0, 1.0) * top)));
   }
   return space_.canonical(genotype);
@@ -40,13 +43,17 @@ Genotype Nsga2::spread(double level) {
 std::optional<Genotype> Nsga2::initial() {
   while (initial_ < config_.population) {
     const std::size_t index = initial_++;
-    if (index < 2) {
-      Genotype extreme = index == 0 ? space_.smallest() : space_.largest();
-      if (log_.is_new(extreme)) return extreme;
+    if (index % 4 == 3) {  // does not count below: no level is left out
+      if (auto genotype = log_.new_random(generator_)) return genotype;
       continue;
     }
-    for (int i = 0; i < kOffspringTries; ++i) {
-      Genotype genotype = spread(van_der_corput(index - 1));
+    const double level = index < 2 ? static_cast<double>(index) : van_der_corput(index - index / 4 - 1);
+    for (int i = 0; i < kTries; ++i) {
+      // A level that the constraints forbid comes down until they admit it.
+      const double lowered = level * (1.0 - static_cast<double>(i) / kTries);
+      Genotype genotype = index == 0 && i == 0   ? space_.smallest()
+                          : index == 1 && i == 0 ? space_.largest()
+                                                 : spread(lowered);
       if (log_.is_new(genotype)) return genotype;
     }
   }
@@ -85,7 +92,7 @@ std::vector<Proposal> Nsga2::ask(std::size_t n) {
   std::vector<Proposal> proposals;
   while (proposals.size() < n) {
     std::optional<Genotype> genotype = initial();
-    for (int i = 0; !genotype && !population_.empty() && i < kOffspringTries; ++i) {
+    for (int i = 0; !genotype && !population_.empty() && i < kTries; ++i) {
       Genotype child = offspring();
       if (log_.is_new(child)) genotype = std::move(child);
     }
@@ -97,6 +104,7 @@ std::vector<Proposal> Nsga2::ask(std::size_t n) {
 }
 
 void Nsga2::tell(CandidateId id, const Outcome& outcome) {
+  assert(outcome.objectives.empty() || outcome.objectives.size() == config_.objectives);
   log_.tell(id, outcome);
   population_.push_back({.id = id, .outcome = outcome});
   rank_population();
@@ -109,12 +117,13 @@ void Nsga2::rank_population() {
   std::vector<std::vector<double>> points;
   for (std::size_t i = 0; i < population_.size(); ++i) {
     const Outcome& outcome = population_[i].outcome;
-    if (outcome.violation <= 0 && !outcome.objectives.empty()) {
+    if (outcome.violation <= 0 && outcome.evaluated()) {
       feasible.push_back(i);
       points.push_back(outcome.objectives);
     } else {
       population_[i].rank = population_.size();
-      population_[i].crowding = -outcome.violation;
+      // What was dropped for its violation tells how far away it was; what failed without one tells nothing.
+      population_[i].crowding = outcome.violation > 0 ? -outcome.violation : -std::numeric_limits<double>::infinity();
     }
   }
   const auto fronts = non_dominated_sort(points);

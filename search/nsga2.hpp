@@ -16,12 +16,15 @@ class Nsga2 : public SearchAlgorithm {
   struct Individual {
     CandidateId id;
     Outcome outcome;
-    std::size_t rank = 0;  // 0 is the first front
-    double crowding = 0;
+    std::size_t rank = 0;  // 0 is the first front; behind all fronts: what is infeasible or failed
+    double crowding = 0;   // of what is infeasible: the negative violation, so that greater is better for all
   };
 
   double uniform();  // [0, 1)
   std::size_t below(std::size_t bound) { return static_cast<std::size_t>(generator_() % bound); }
+  // Of the initial design: the smallest and the largest network, most of the others spread between them by cost, the
+  // rest uniform. Uniform genotypes of many decisions all cost about the same, and a search of few evaluations lives on
+  // these.
   std::optional<Genotype> initial();
   Genotype spread(double level);
   const Individual& tournament();
@@ -32,8 +35,8 @@ class Nsga2 : public SearchAlgorithm {
   const SearchSpace& space_;
   std::mt19937_64 generator_;
   ProposalLog log_;
-  std::size_t initial_ = 0;  // members of the initial design tried so far
-  std::vector<Individual> population_;
+  std::size_t initial_ = 0;             // members of the initial design tried so far
+  std::vector<Individual> population_;  // best first
 };
 
 }  // namespace finch::search

@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 #include <pagmo/utils/hypervolume.hpp>
+#include <utility>
 
 namespace finch::search {
 

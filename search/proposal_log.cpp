@@ -1,12 +1,14 @@
 #include "search/proposal_log.hpp"
 
 #include <cassert>
+#include <cmath>
 #include <limits>
 
 namespace finch::search {
 namespace {
 
-constexpr int kRandomTries = 2000;
+constexpr int kUniformTries = 1000;
+constexpr int kShrinkingTries = 1000;
 
 std::size_t differences(const Genotype& a, const Genotype& b) {
   std::size_t count = 0;
@@ -39,12 +41,23 @@ Proposal ProposalLog::propose(const Genotype& genotype) {
 void ProposalLog::tell(CandidateId id, const Outcome& outcome) {
   [[maybe_unused]] const std::size_t open = open_.erase(id);
   assert(open == 1 && "told without being asked, or twice");
-  if (!outcome.objectives.empty()) evaluated_.push_back(id);
+  if (outcome.evaluated()) evaluated_.push_back(id);
 }
 
 std::optional<Genotype> ProposalLog::new_random(std::mt19937_64& generator) const {
-  for (int i = 0; i < kRandomTries; ++i) {
+  for (int i = 0; i < kUniformTries; ++i) {
     Genotype genotype = space_.random(generator);
+    if (is_new(genotype)) return genotype;
+  }
+  const auto decisions = space_.decisions();
+  for (int i = 0; i < kShrinkingTries; ++i) {
+    const double scale = 1.0 - static_cast<double>(i) / kShrinkingTries;
+    Genotype genotype;
+    for (const Decision& decision : decisions) {
+      const auto choices = std::ceil(scale * static_cast<double>(decision.choices.size()));
+      genotype.push_back(static_cast<int>(generator() % static_cast<std::uint64_t>(choices)));
+    }
+    genotype = space_.canonical(genotype);
     if (is_new(genotype)) return genotype;
   }
   return std::nullopt;

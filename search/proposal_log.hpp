@@ -24,7 +24,8 @@ class ProposalLog {
   void tell(CandidateId id, const Outcome& outcome);
 
   const Genotype& genotype(CandidateId id) const { return genotypes_[id - 1]; }
-  // Tries random genotypes until one is new; nothing after many failures: the space is as good as exhausted.
+  // Tries random genotypes until one is new: first over the whole space, then, as constraints forbid above all what is
+  // costly, over a part that shrinks towards the smallest network. Nothing after a bounded number of failures.
   std::optional<Genotype> new_random(std::mt19937_64& generator) const;
 
  private:

@@ -1,6 +1,8 @@
 #include "search/search_algorithm.hpp"
 
+#include <cassert>
 #include <format>
+#include <utility>
 
 #include "search/nsga2.hpp"
 #include "search/random_search.hpp"
@@ -13,6 +15,13 @@ std::expected<std::unique_ptr<SearchAlgorithm>, Error> make_search_algorithm(con
   if (config.population < 4) {
     return std::unexpected(Error{std::format("a population of {} is too small; use at least 4", config.population)});
   }
+  for (const auto& [name, probability] : {std::pair{"crossover_probability", config.crossover_probability},
+                                          std::pair{"mutation_probability", config.mutation_probability}}) {
+    if (!(probability >= 0 && probability <= 1)) {
+      return std::unexpected(Error{std::format("{} is {}; it must lie between 0 and 1", name, probability)});
+    }
+  }
+  assert(!space.decisions().empty());
   if (config.name == "random") return std::make_unique<RandomSearch>(config, space);
   if (config.name == "nsga2") return std::make_unique<Nsga2>(config, space);
   return std::unexpected(Error{std::format("there is no search algorithm '{}'; known: nsga2, random", config.name)});

@@ -2,6 +2,8 @@
 // Not thread safe. Deterministic: the same seed and the same sequence of ask and tell calls give the same proposals.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -31,13 +33,19 @@ struct Outcome {
   std::vector<double> objectives;
   // Sum of relative constraint violations, 0 = feasible (Deb 2002, constrained domination). Failed: infinity.
   double violation = 0.0;
+
+  // Trained to the end; a diverged candidate (an infinite or undefined objective) counts as failed.
+  bool evaluated() const {
+    return !objectives.empty() && std::ranges::all_of(objectives, [](double value) { return std::isfinite(value); });
+  }
 };
 
 class SearchAlgorithm {
  public:
   virtual ~SearchAlgorithm() = default;
 
-  // Up to n new proposals, each different from all before it; fewer when the space is exhausted.
+  // Up to n new proposals, each different from all before it; fewer when a bounded effort finds no more, because the
+  // space is exhausted or the constraints reject almost all of it. A later tell may lead to further ones.
   virtual std::vector<Proposal> ask(std::size_t n) = 0;
   // REQUIRES: id was asked and not told.
   virtual void tell(CandidateId id, const Outcome& outcome) = 0;
@@ -52,10 +60,11 @@ struct AlgorithmConfig {
   // Mutation changes each decision with this probability; 0 means 1 / number of decisions.
   double mutation_probability = 0.0;
   // Constraints that are known before any evaluation (parameters, MACs, memory): false rejects the genotype unasked.
-  std::function<bool(const Genotype&)> admissible;
+  std::function<bool(const Genotype&)> admissible = {};
 };
 
-// `space` must outlive the algorithm. Errors: unknown name (lists the known ones), no objective, population < 4.
+// `space` must outlive the algorithm. Errors: unknown name (lists the known ones), no objective, population < 4, a
+// probability outside [0, 1].
 std::expected<std::unique_ptr<SearchAlgorithm>, Error> make_search_algorithm(const AlgorithmConfig& config,
                                                                              const SearchSpace& space);
 std::vector<std::string> search_algorithm_names();

@@ -216,7 +216,7 @@ CampaignRun::Step CampaignRun::settle_teacher(const Home& home) {
   *job.mutable_recipe() = recipe(teacher.epochs);
   job.mutable_recipe()->set_learning_rate(teacher.learning_rate);
   if (teacher.torchscript) {
-    protocol::ArtifactStore artifacts(home.artifacts()); }).value_or(""));
+    protocol::ArtifactStore artifacts(home.artifacts());
     const auto added = artifacts.add_file(*teacher.torchscript);
     if (!added) return std::unexpected(Error{added.error().message});
     job.mutable_torchscript()->set_sha256(*added);

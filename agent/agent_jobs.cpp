@@ -1,0 +1,131 @@
+#include "agent/agent_jobs.hpp"
+
+#include <expected>
+#include <filesystem>
+#include <format>
+#include <fstream>
+#include <utility>
+
+#include "agent/device_facts.hpp"
+#include "agent/evaluate.hpp"
+#include "agent/measure.hpp"
+#include "agent/measure_tier.hpp"
+#include "protocol/artifact_store.hpp"
+
+namespace finch::agent {
+namespace {
+
+constexpr std::uint32_t kProtocolVersion = 1;
+
+protocol::JobResult failed(const Error& error) {
+  protocol::JobResult result;
+  result.mutable_failure()->set_message(error.message);
+  result.mutable_failure()->set_retryable(error.retryable);
+  return result;
+}
+
+// The local file of an artifact, checked: what is measured is what was asked for.
+std::expected<std::filesystem::path, Error> artifact_file(const protocol::ArtifactRef& artifact,
+                                                          const protocol::JobContext& context, const char* what) {
+  const auto file = context.artifacts().find(artifact.sha256());
+  if (file == context.artifacts().end()) {
+    return std::unexpected(Error{std::format("the job names no {} that is here", what)});
+  }
+  const auto hash = protocol::sha256_of_file(file->second);
+  if (!hash) return std::unexpected(Error{hash.error().message, true});
+  if (*hash != artifact.sha256()) {
+    return std::unexpected(
+        Error{std::format("the {} {} is damaged: its SHA-256 is not its name; delete it", what, file->second.string()),
+              true});
+  }
+  return file->second;
+}
+
+}  // namespace
+
+AgentJobs::AgentJobs(AgentSettings settings) : settings_(std::move(settings)) {
+  device_ = read_device(settings_.files);
+  device_.set_name(settings_.name);
+  device_.set_profile(settings_.profile);
+  add_runtimes(device_, settings_.files, settings_.launcher, settings_.library);
+}
+
+protocol::DeviceDescription AgentJobs::device() const {
+  protocol::DeviceDescription now = device_;
+  now.set_governor(read_device(settings_.files).governor());
+  now.set_state_hash(device_state_hash(now));
+  return now;
+}
+
+protocol::Hello AgentJobs::hello() {
+  protocol::Hello hello;
+  hello.set_protocol_version(kProtocolVersion);
+  hello.set_role(protocol::AGENT);
+  hello.set_host(host_id(settings_.files));
+  hello.set_software_version(FINCH_VERSION);
+  *hello.mutable_device() = device();
+  return hello;
+}
+
+protocol::JobResult AgentJobs::run(const protocol::Job& job, protocol::JobContext& context) {
+  switch (job.spec_case()) {
+    case protocol::Job::kMeasure:
+      return run_measure(job.measure(), context);
+    case protocol::Job::kEvaluate:
+      return run_evaluate(job.evaluate(), context);
+    default:
+      return failed({"an agent only measures and evaluates; this job is for a trainer"});
+  }
+}
+
+protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protocol::JobContext& context) {
+  const auto tier = find_tier(job.tier());
+  if (!tier) return failed({std::format("there is no tier '{}'; use quick, screen or certify", job.tier())});
+  const auto model = artifact_file(job.model(), context, "model");
+  if (!model) return failed(model.error());
+  const MeasureSettings settings{
+      .launcher = settings_.launcher,
+      .files = settings_.files,
+      .library = settings_.library,
+      .on_progress = [&](double share, const std::string& what) { context.progress(share, what); }};
+  const std::string state_hash = device().state_hash();
+  auto outcome = measure(*model, job.deploy(), *tier, settings, context.stop_token());
+  if (!outcome) return failed(outcome.error());
+
+  const std::string raw = encode_latencies(outcome->latencies_ms);
+  const std::string raw_hash = protocol::sha256_hex(raw);
+  std::ofstream file(context.output_folder() / raw_hash, std::ios::binary);
+  file.write(raw.data(), static_cast<std::streamsize>(raw.size()));
+  file.close();
+  if (!file) {
+    return failed(
+        {std::format("cannot write the raw latencies to {}: is the disk full?", context.output_folder().string()),
+         true});
+  }
+  protocol::JobResult result;
+  protocol::Measurement& measurement = *result.mutable_measurement();
+  measurement = std::move(outcome->measurement);
+  measurement.set_device(device_.name());
+  measurement.set_profile(device_.profile());
+  measurement.set_device_state_hash(state_hash);
+  measurement.set_artifact_sha256(job.model().sha256());
+  measurement.mutable_raw()->set_sha256(raw_hash);
+  measurement.mutable_raw()->set_size_bytes(static_cast<std::int64_t>(raw.size()));
+  return result;
+}
+
+protocol::JobResult AgentJobs::run_evaluate(const protocol::Evaluate& job, protocol::JobContext& context) {
+  const auto model = artifact_file(job.model(), context, "model");
+  if (!model) return failed(model.error());
+  const auto test_set = artifact_file(job.test_set(), context, "test set");
+  if (!test_set) return failed(test_set.error());
+  auto evaluation = evaluate(
+      *model, *test_set, job.deploy(), settings_.launcher, settings_.library,
+      [&](double share) { context.progress(share, "evaluating"); }, context.stop_token());
+  if (!evaluation) return failed(evaluation.error());
+  protocol::JobResult result;
+  *result.mutable_evaluation() = std::move(*evaluation);
+  return result;
+}
+
+}  // namespace finch::agent

@@ -1,0 +1,41 @@
+// The agent's side of protocol/worker.hpp: says what this device is, measures and evaluates.
+#pragma once
+
+#include <string>
+
+#include "agent/launch.hpp"
+#include "agent/system_files.hpp"
+#include "protocol/farm.pb.h"
+#include "protocol/worker.hpp"
+
+namespace finch::agent {
+
+struct AgentSettings {
+  std::string name;  // as invited
+  std::string profile;
+  std::string library;  // ONNX Runtime's file or folder; empty: searched for
+  SystemFiles files;
+  Launcher launcher;
+};
+
+// Thread safe as JobHandler asks: run() on one thread, hello() on another.
+class AgentJobs : public protocol::JobHandler {
+ public:
+  // Looks at the device and asks the runtime, which takes a moment.
+  explicit AgentJobs(AgentSettings settings);
+
+  protocol::Hello hello() override;
+  protocol::JobResult run(const protocol::Job& job, protocol::JobContext& context) override;
+
+  // As it is now: the governor may have changed since the start, and with it the state hash.
+  protocol::DeviceDescription device() const;
+
+ private:
+  protocol::JobResult run_measure(const protocol::Measure& job, protocol::JobContext& context);
+  protocol::JobResult run_evaluate(const protocol::Evaluate& job, protocol::JobContext& context);
+
+  AgentSettings settings_;
+  protocol::DeviceDescription device_;  // as it was at the start
+};
+
+}  // namespace finch::agent

@@ -1,0 +1,177 @@
+#include "agent/device_facts.hpp"
+
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <array>
+#include <format>
+#include <map>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "agent/launch.pb.h"
+#include "protocol/artifact_store.hpp"
+#include "protocol/farm.pb.h"
+
+namespace finch::agent {
+namespace {
+
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+// All values of a "key : value" line, in order.
+std::vector<std::string> values_of(std::string_view text, std::string_view key) {
+  std::vector<std::string> values;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    const std::size_t colon = line.find(':');
+    if (colon != std::string_view::npos && trimmed(line.substr(0, colon)) == key) {
+      values.emplace_back(trimmed(line.substr(colon + 1)));
+    }
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return values;
+}
+
+// Arm's part numbers of the boards' cores (Arm Ltd., "Main ID Register" in each core's reference manual).
+std::string arm_cores(std::string_view cpuinfo) {
+  static const std::map<std::string_view, std::string_view> kParts = {
+      {"0xd03", "Cortex-A53"},  {"0xd04", "Cortex-A35"},  {"0xd05", "Cortex-A55"},   {"0xd07", "Cortex-A57"},
+      {"0xd08", "Cortex-A72"},  {"0xd09", "Cortex-A73"},  {"0xd0a", "Cortex-A75"},   {"0xd0b", "Cortex-A76"},
+      {"0xd0c", "Neoverse-N1"}, {"0xd40", "Neoverse-V1"}, {"0xd42", "Cortex-A78AE"}, {"0xd49", "Neoverse-N2"},
+      {"0xd4f", "Neoverse-V2"}, {"0x004", "Carmel"}};
+  std::set<std::string> names;
+  for (const std::string& part : values_of(cpuinfo, "CPU part")) {
+    const auto known = kParts.find(part);
+    names.insert(known == kParts.end() ? "ARM part " + part : std::string(known->second));
+  }
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "" : " + ") + name;
+  return list;
+}
+
+std::string cpu_model(const SystemFiles& files, std::string_view cpuinfo) {
+  const auto names = values_of(cpuinfo, "model name");
+  std::string cpu = names.empty() ? arm_cores(cpuinfo) : names.front();
+  auto board = files.read("/proc/device-tree/model");
+  if (!board) {
+    const auto models = values_of(cpuinfo, "Model");
+    if (!models.empty()) board = models.front();
+  }
+  if (!board || board->empty()) return cpu;
+  return cpu.empty() ? *board : std::format("{} ({})", *board, cpu);
+}
+
+std::int64_t memory_bytes(const SystemFiles& files) {
+  const auto text = files.read("/proc/meminfo");
+  if (!text) return 0;
+  const auto totals = values_of(*text, "MemTotal");
+  if (totals.empty()) return 0;
+  return parse_number(std::string_view(totals[0]).substr(0, totals[0].find(' '))).value_or(0) * 1024;
+}
+
+std::string operating_system(const SystemFiles& files) {
+  const std::string text = files.read("/etc/os-release").value_or("");
+  constexpr std::string_view kKey = "PRETTY_NAME=";
+  std::size_t at = text.find(kKey);
+  if (at == std::string::npos) return {};
+  std::string name = text.substr(at + kKey.size(), text.find('\n', at) - at - kKey.size());
+  std::erase(name, '"');
+  return name;
+}
+
+std::string governor(const SystemFiles& files) {
+  std::set<std::string> governors;
+  for (const std::string& policy : files.list("/sys/devices/system/cpu/cpufreq", "policy")) {
+    if (auto name = files.read(policy + "/scaling_governor")) governors.insert(*name);
+  }
+  std::string list;
+  for (const std::string& name : governors) list += (list.empty() ? "" : "+") + name;
+  return list;
+}
+
+// A power sensor that is there, for the refusal's text. Empty: none.
+std::string find_power_sensor(const SystemFiles& files) {
+  for (const std::string& device : files.list("/sys/bus/i2c/devices")) {
+    const std::string name = files.read(device + "/name").value_or("");
+    if (name.starts_with("ina")) return std::format("{} at {}", name, device);
+  }
+  for (const std::string& hwmon : files.list("/sys/class/hwmon", "hwmon")) {
+    const std::string name = files.read(hwmon + "/name").value_or("");
+    if (name.starts_with("ina") || !files.list(hwmon, "power").empty()) return std::format("{} at {}", name, hwmon);
+  }
+  for (const std::string& zone : files.list("/sys/class/powercap")) {
+    std::error_code error;
+    if (std::filesystem::exists(files.locate(zone + "/energy_uj"), error)) return std::format("RAPL at {}", zone);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string energy_verdict(const SystemFiles& files) {
+  const std::string sensor = find_power_sensor(files);
+  if (!sensor.empty()) return std::format("energy: {} is not supported by this version", sensor);
+  return "energy: no power sensor found (looked for ina sensors on the i2c bus and in hwmon, and for RAPL in powercap)";
+}
+
+protocol::DeviceDescription read_device(const SystemFiles& files) {
+  protocol::DeviceDescription device;
+  const std::string cpuinfo = files.read("/proc/cpuinfo").value_or("");
+  utsname system{};
+  uname(&system);
+  device.set_machine(system.machine);
+  device.set_cpu_model(cpu_model(files, cpuinfo));
+  device.set_cores(static_cast<int>(values_of(cpuinfo, "processor").size()));
+  device.set_memory_bytes(memory_bytes(files));
+  device.set_operating_system(operating_system(files));
+  device.set_kernel(files.read("/proc/sys/kernel/osrelease").value_or(system.release));
+  device.set_governor(governor(files));
+  return device;
+}
+
+void add_runtimes(protocol::DeviceDescription& device, const SystemFiles& files, const Launcher& launcher,
+                  const std::string& library) {
+  LaunchRequest request;
+  request.set_library(library);
+  request.mutable_probe();
+  const auto probed = launcher(request, {}, {});
+  if (probed) {
+    protocol::RuntimeDescription& runtime = *device.add_runtimes();
+    runtime.set_name("onnxruntime");
+    runtime.set_version(probed->probe().version());
+    for (const std::string& provider : probed->probe().providers()) runtime.add_providers(provider);
+    device.add_measures("latency");
+    device.add_measures("memory");
+  } else {
+    device.add_cannot_measure("latency: " + probed.error().message);
+    device.add_cannot_measure("memory: " + probed.error().message);
+  }
+  device.add_cannot_measure(energy_verdict(files));
+  device.set_state_hash(device_state_hash(device));
+}
+
+std::string device_state_hash(const protocol::DeviceDescription& device) {
+  constexpr std::int64_t kMemoryStep = std::int64_t{64} << 20;
+  protocol::DeviceDescription state = device;
+  state.clear_name();
+  state.clear_profile();
+  state.clear_state_hash();
+  state.set_memory_bytes((device.memory_bytes() + kMemoryStep / 2) / kMemoryStep * kMemoryStep);
+  // Fields in the order of their numbers and no maps: the same bytes for the same state.
+  return protocol::sha256_hex(state.SerializeAsString());
+}
+
+std::string host_id(const SystemFiles& files) {
+  if (auto boot = files.read("/proc/sys/kernel/random/boot_id"); boot && !boot->empty()) return *boot;
+  utsname system{};
+  uname(&system);
+  return system.nodename;
+}
+
+}  // namespace finch::agent

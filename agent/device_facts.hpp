@@ -1,0 +1,33 @@
+// What a device is and what can be measured on it. Free functions; thread safe.
+#pragma once
+
+#include <expected>
+#include <string>
+#include <vector>
+
+#include "agent/error.hpp"
+#include "agent/launch.hpp"
+#include "agent/system_files.hpp"
+#include "protocol/farm.pb.h"
+
+namespace finch::agent {
+
+// CPU, memory, system, governor; no runtimes. What is not readable stays empty or 0.
+protocol::DeviceDescription read_device(const SystemFiles& files);
+
+// Asks the runtime in a process of its own and adds it to the device, with what can and cannot be measured and why,
+// and the state hash. The runtime missing or broken is a fact, not an error: then nothing can be measured.
+void add_runtimes(protocol::DeviceDescription& device, const SystemFiles& files, const Launcher& launcher,
+                  const std::string& library);
+
+// Why no energy is measured: no sensor (and where was looked), or one that this version does not read.
+std::string energy_verdict(const SystemFiles& files);
+
+// SHA-256 over all of the description but name, profile and the hash itself. Memory counts in steps of 64 MiB, because
+// what the kernel keeps for itself varies between boots.
+std::string device_state_hash(const protocol::DeviceDescription& device);
+
+// The same for all workers on one machine, also in containers and network namespaces of it; another after a reboot.
+std::string host_id(const SystemFiles& files);
+
+}  // namespace finch::agent

@@ -1,0 +1,39 @@
+#include "agent/evaluate.hpp"
+
+#include <chrono>
+
+#include "agent/launch.pb.h"
+#include "agent/measure.hpp"
+#include "protocol/farm.pb.h"
+
+namespace finch::agent {
+
+std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path& model,
+                                                    const std::filesystem::path& test_set,
+                                                    const protocol::Deploy& deploy, const Launcher& launcher,
+                                                    const std::string& library,
+                                                    const std::function<void(double)>& on_progress,
+                                                    std::stop_token stop) {
+  if (auto good = check_deploy(deploy); !good) return std::unexpected(good.error());
+  const auto start = std::chrono::steady_clock::now();
+  LaunchRequest request;
+  request.set_library(library);
+  request.set_model(model.string());
+  request.set_provider(deploy.provider());
+  request.set_threads(deploy.threads());
+  request.set_batch(deploy.batch());
+  request.mutable_evaluate()->set_test_set(test_set.string());
+  const auto event = launcher(request, on_progress, stop);
+  if (!event) return std::unexpected(event.error());
+  if (!event->has_evaluate() || event->evaluate().samples() <= 0) {
+    return std::unexpected(Error{"the measuring process gave an incomplete result", true});
+  }
+  protocol::Evaluation evaluation;
+  evaluation.set_samples(event->evaluate().samples());
+  evaluation.set_top1(static_cast<double>(event->evaluate().correct()) /
+                      static_cast<double>(event->evaluate().samples()));
+  evaluation.set_seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  return evaluation;
+}
+
+}  // namespace finch::agent

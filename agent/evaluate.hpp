@@ -1,0 +1,25 @@
+// Accuracy of one model file over a test set, run by the deployed runtime in a process of its own. Thread safe.
+#pragma once
+
+#include <expected>
+#include <filesystem>
+#include <functional>
+#include <stop_token>
+#include <string>
+
+#include "agent/error.hpp"
+#include "agent/launch.hpp"
+#include "protocol/farm.pb.h"
+
+namespace finch::agent {
+
+// `test_set`: a serialized finch.protocol.ImageSet. Errors: what deploy asks for is not there, a damaged set, shapes
+// that do not fit; retryable: a crash, a stop.
+std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path& model,
+                                                    const std::filesystem::path& test_set,
+                                                    const protocol::Deploy& deploy, const Launcher& launcher,
+                                                    const std::string& library,
+                                                    const std::function<void(double)>& on_progress,
+                                                    std::stop_token stop);
+
+}  // namespace finch::agent

@@ -1,0 +1,96 @@
+#include "agent/evaluate_child.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <format>
+#include <fstream>
+#include <span>
+#include <vector>
+
+#include "agent/launch.pb.h"
+#include "protocol/farm.pb.h"
+
+namespace finch::agent {
+namespace {
+
+std::expected<void, Error> check(const protocol::ImageSet& set, const std::filesystem::path& path) {
+  const std::int64_t pixels = set.channels() * set.height() * set.width();
+  if (set.labels().empty() || pixels <= 0 ||
+      static_cast<std::int64_t>(set.pixels().size()) != pixels * set.labels_size()) {
+    return std::unexpected(
+        Error{std::format("test set {}: {} bytes of pixels do not make {} images of {}x{}x{}", path.string(),
+                          set.pixels().size(), set.labels_size(), set.channels(), set.height(), set.width())});
+  }
+  return {};
+}
+
+std::string dimensions(std::span<const std::int64_t> shape) {
+  std::string text;
+  for (const std::int64_t extent : shape) text += (text.empty() ? "" : "x") + std::to_string(extent);
+  return text;
+}
+
+}  // namespace
+
+std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, const std::filesystem::path& test_set,
+                                                   int batch, const std::function<void(double)>& on_progress) {
+  protocol::ImageSet set;
+  std::ifstream file(test_set, std::ios::binary);
+  if (!file || !set.ParseFromIstream(&file)) {
+    return std::unexpected(Error{std::format("test set {}: not readable or damaged", test_set.string())});
+  }
+  if (auto good = check(set, test_set); !good) return std::unexpected(good.error());
+  if (session.inputs().size() != 1 || session.inputs()[0].type != ElementType::kFloat32) {
+    return std::unexpected(Error{"only a model with one float32 input can be evaluated"});
+  }
+  const bool free_batch = !session.inputs()[0].shape.empty() && session.inputs()[0].shape[0] < 0;
+  auto shape = deployed_shape(session.inputs()[0], batch);
+  if (!shape) return std::unexpected(shape.error());
+  const std::vector<std::int64_t> image{set.channels(), set.height(), set.width()};
+  if (shape->size() != 4 || !std::equal(image.begin(), image.end(), shape->begin() + 1)) {
+    return std::unexpected(
+        Error{std::format("the test set's images are {}, the model takes {}", dimensions(image), dimensions(*shape))});
+  }
+
+  const std::int64_t samples = set.labels_size();
+  const auto pixels = static_cast<std::size_t>(image[0] * image[1] * image[2]);
+  const std::int64_t full_batch = (*shape)[0];
+  std::vector<float> input(static_cast<std::size_t>(full_batch) * pixels);
+  std::int64_t correct = 0;
+  int last_percent = -1;
+  for (std::int64_t first = 0; first < samples; first += full_batch) {
+    const std::int64_t count = std::min(full_batch, samples - first);
+    const auto* from =
+        reinterpret_cast<const std::uint8_t*>(set.pixels().data()) + static_cast<std::size_t>(first) * pixels;
+    std::ranges::fill(input, 0.0F);
+    std::transform(from, from + static_cast<std::size_t>(count) * pixels, input.begin(),
+                   [](std::uint8_t value) { return static_cast<float>(value) / 255.0F; });
+    if (free_batch) (*shape)[0] = count;
+    const auto used = std::span(input).first(static_cast<std::size_t>((*shape)[0]) * pixels);
+    if (auto bound = session.bind(0, *shape, std::as_writable_bytes(used)); !bound) {
+      return std::unexpected(bound.error());
+    }
+    if (auto ran = session.run(); !ran) return std::unexpected(ran.error());
+    const auto logits = session.output(0);
+    if (!logits) return std::unexpected(logits.error());
+    if (logits->shape.size() != 2 || logits->shape[0] != (*shape)[0] || logits->shape[1] < 1) {
+      return std::unexpected(
+          Error{std::format("the model's output is {}; [N, classes] is expected", dimensions(logits->shape))});
+    }
+    const auto classes = static_cast<std::size_t>(logits->shape[1]);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto row = std::span(logits->values).subspan(static_cast<std::size_t>(i) * classes, classes);
+      const auto best = std::ranges::max_element(row) - row.begin();
+      if (best == set.labels(static_cast<int>(first + i))) ++correct;
+    }
+    const int percent = static_cast<int>(100 * (first + count) / samples);
+    if (percent != last_percent) on_progress(percent / 100.0);
+    last_percent = percent;
+  }
+  LaunchEvent event;
+  event.mutable_evaluate()->set_correct(correct);
+  event.mutable_evaluate()->set_samples(samples);
+  return event;
+}
+
+}  // namespace finch::agent

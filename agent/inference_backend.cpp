@@ -1,0 +1,73 @@
+#include "agent/inference_backend.hpp"
+
+#include <cstring>
+#include <format>
+#include <random>
+
+namespace finch::agent {
+
+std::size_t size_of(ElementType type) {
+  switch (type) {
+    case ElementType::kFloat64:
+    case ElementType::kInt64:
+      return 8;
+    case ElementType::kFloat32:
+    case ElementType::kInt32:
+      return 4;
+    case ElementType::kFloat16:
+      return 2;
+    case ElementType::kInt8:
+    case ElementType::kUint8:
+    case ElementType::kBool:
+      return 1;
+  }
+  return 0;
+}
+
+std::expected<std::vector<std::int64_t>, Error> deployed_shape(const TensorInfo& input, int batch) {
+  std::vector<std::int64_t> shape = input.shape;
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] >= 0) continue;
+    if (i > 0) {
+      return std::unexpected(Error{std::format(
+          "input '{}' leaves dimension {} free; export the model with every size but the batch fixed", input.name, i)});
+    }
+    shape[i] = batch;
+  }
+  // A model without a batch dimension (a scalar, a vector of settings) runs as it is.
+  if (batch > 1 && shape.size() > 1 && shape[0] != batch) {
+    return std::unexpected(Error{
+        std::format("the model is made for batch {} (input '{}') and batch {} was asked for; deploy it with batch {} "
+                    "or export it with a free batch",
+                    shape[0], input.name, batch, shape[0])});
+  }
+  return shape;
+}
+
+std::expected<std::vector<std::vector<std::byte>>, Error> bind_fixed_inputs(InferenceSession& session, int batch) {
+  std::vector<std::vector<std::byte>> storage;
+  storage.reserve(session.inputs().size());
+  std::mt19937 random(20'240'607);
+  for (std::size_t i = 0; i < session.inputs().size(); ++i) {
+    const TensorInfo& input = session.inputs()[i];
+    auto shape = deployed_shape(input, batch);
+    if (!shape) return std::unexpected(shape.error());
+    std::size_t count = 1;
+    for (const std::int64_t extent : *shape) count *= static_cast<std::size_t>(extent);
+    auto& bytes = storage.emplace_back(count * size_of(input.type));
+    for (std::size_t j = 0; j < count; ++j) {
+      // 24 bits of the generator: the same value with every standard library.
+      const float value = static_cast<float>(random() >> 8U) * 0x1p-24F;
+      if (input.type == ElementType::kFloat32) {
+        std::memcpy(&bytes[j * sizeof value], &value, sizeof value);
+      } else if (input.type == ElementType::kFloat64) {
+        const double wide = value;
+        std::memcpy(&bytes[j * sizeof wide], &wide, sizeof wide);
+      }
+    }
+    if (auto bound = session.bind(i, *shape, bytes); !bound) return std::unexpected(bound.error());
+  }
+  return storage;
+}
+
+}  // namespace finch::agent

@@ -1,0 +1,74 @@
+// How the agent runs a model: a backend loads files into sessions, a session runs inferences. One thread at a time for
+// each object; a session must not outlive its backend. Fake: agent/scripted_backend.hpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent/error.hpp"
+
+namespace finch::agent {
+
+enum class ElementType { kFloat32, kFloat16, kFloat64, kInt8, kUint8, kInt32, kInt64, kBool };
+
+std::size_t size_of(ElementType type);
+
+struct TensorInfo {
+  std::string name;
+  ElementType type = ElementType::kFloat32;
+  std::vector<std::int64_t> shape;  // -1: free
+};
+
+struct FloatTensor {
+  std::vector<std::int64_t> shape;
+  std::vector<float> values;
+};
+
+struct SessionSettings {
+  std::string provider = "cpu";
+  int threads = 1;
+};
+
+class InferenceSession {
+ public:
+  virtual ~InferenceSession() = default;
+  virtual const std::vector<TensorInfo>& inputs() const = 0;
+  virtual const std::vector<TensorInfo>& outputs() const = 0;
+  // Gives input `index` its values for all following runs. `bytes` is borrowed until the next bind.
+  // REQUIRES: index < inputs().size(), bytes.size() fits shape and type.
+  virtual std::expected<void, Error> bind(std::size_t index, const std::vector<std::int64_t>& shape,
+                                          std::span<std::byte> bytes) = 0;
+  // One inference; blocks until the outputs are there. REQUIRES: all inputs bound.
+  virtual std::expected<void, Error> run() = 0;
+  // A copy of an output of the last run, converted to float.
+  virtual std::expected<FloatTensor, Error> output(std::size_t index) const = 0;
+};
+
+class InferenceBackend {
+ public:
+  virtual ~InferenceBackend() = default;
+  virtual std::string version() const = 0;
+  // Those that load() takes: "cpu", "xnnpack".
+  virtual std::vector<std::string> providers() const = 0;
+  // Errors: no such file, not a model (truncated, damaged), an operator or a provider that the runtime lacks.
+  virtual std::expected<std::unique_ptr<InferenceSession>, Error> load(const std::filesystem::path& model,
+                                                                       const SessionSettings& settings) = 0;
+  virtual std::expected<std::unique_ptr<InferenceSession>, Error> load(std::span<const std::byte> model,
+                                                                       const SessionSettings& settings) = 0;
+};
+
+// The shape of an input with `batch` put in for a free first dimension. Errors: another free dimension, or a model
+// made for another batch.
+std::expected<std::vector<std::int64_t>, Error> deployed_shape(const TensorInfo& input, int batch);
+
+// Binds every input to the same values in every process: floats uniform in [0, 1), integers 0. The storage must live
+// as long as the session runs on it.
+std::expected<std::vector<std::vector<std::byte>>, Error> bind_fixed_inputs(InferenceSession& session, int batch);
+
+}  // namespace finch::agent

@@ -1,0 +1,248 @@
+#include "agent/launch_child.hpp"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <format>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "agent/core_choice.hpp"
+#include "agent/evaluate_child.hpp"
+#include "agent/latency_rounds.hpp"
+#include "agent/launch.pb.h"
+#include "agent/launch_pipe.hpp"
+#include "agent/machine_load.hpp"
+#include "agent/onnxruntime_backend.hpp"
+#include "agent/process_memory.hpp"
+#include "agent/reference_network.hpp"
+
+namespace finch::agent {
+namespace {
+
+constexpr int kEventDescriptor = 3;
+constexpr std::size_t kSignatureValues = 16;
+
+SessionSettings settings_of(const LaunchRequest& request) {
+  return {request.provider(), request.threads()};
+}
+
+std::expected<std::unique_ptr<InferenceSession>, Error> load_candidate(const LaunchRequest& request,
+                                                                       InferenceBackend& backend) {
+  auto session = backend.load(request.model(), settings_of(request));
+  if (!session) return std::unexpected(Error{std::format("model {}: {}", request.model(), session.error().message)});
+  return session;
+}
+
+LaunchEvent probe(InferenceBackend& backend) {
+  LaunchEvent event;
+  event.mutable_probe()->set_version(backend.version());
+  for (const std::string& provider : backend.providers()) event.mutable_probe()->add_providers(provider);
+  return event;
+}
+
+std::expected<LaunchEvent, Error> measure_latency(const LaunchRequest& request, InferenceBackend& backend,
+                                                  const std::function<void(double)>& on_progress) {
+  const LatencyTask& task = request.latency();
+  const Clock clock = [] { return std::chrono::steady_clock::now().time_since_epoch(); };
+  auto candidate = load_candidate(request, backend);
+  if (!candidate) return std::unexpected(candidate.error());
+  // Always on one thread of the plain CPU provider: its latency is a property of the device alone.
+  auto reference = backend.load(reference_network(), SessionSettings{});
+  if (!reference) return std::unexpected(Error{"the reference network: " + reference.error().message});
+  const auto candidate_inputs = bind_fixed_inputs(**candidate, request.batch());
+  if (!candidate_inputs) return std::unexpected(candidate_inputs.error());
+  const auto reference_inputs = bind_fixed_inputs(**reference, 1);
+  if (!reference_inputs) return std::unexpected(reference_inputs.error());
+
+  LaunchEvent event;
+  LatencyResult& result = *event.mutable_latency();
+  result.set_runtime_version(backend.version());
+  for (const std::string& provider : backend.providers()) result.add_providers(provider);
+
+  // The output for the fixed input: the same in every launch, or something is broken.
+  if (auto ran = (*candidate)->run(); !ran) return std::unexpected(ran.error());
+  const auto output = (*candidate)->output(0);
+  if (!output) return std::unexpected(output.error());
+  result.set_outputs_finite(std::ranges::all_of(output->values, [](float value) { return std::isfinite(value); }));
+  for (std::size_t i = 0; i < std::min(kSignatureValues, output->values.size()); ++i) {
+    result.add_signature(output->values[i]);
+  }
+
+  WarmUpPlan plan{.minimum = Seconds(task.warm_up_minimum_seconds()),
+                  .cap = Seconds(task.warm_up_cap_seconds()),
+                  .agreement = task.warm_up_agreement()};
+  // The candidate last: it is the one that must be warm. The reference is small and settles sooner.
+  const WarmUpPlan reference_plan{.minimum = plan.minimum / 3, .cap = plan.cap / 3, .agreement = plan.agreement};
+  if (auto warm = warm_up(**reference, reference_plan, clock); !warm) return std::unexpected(warm.error());
+  const auto settled = warm_up(**candidate, plan, clock);
+  if (!settled) return std::unexpected(settled.error());
+  result.set_warm_up_settled(*settled);
+  on_progress(0);
+
+  const SystemFiles files(request.root());
+  const LoadSnapshot before = read_load(files);
+  auto latencies = measure_rounds(**candidate, **reference,
+                                  {.rounds = task.rounds(),
+                                   .candidate_block = Seconds(task.candidate_block_seconds()),
+                                   .reference_block = Seconds(task.reference_block_seconds()),
+                                   .candidate_block_queries = task.candidate_block_queries(),
+                                   .seed = task.seed()},
+                                  clock, [&](int round) { on_progress(static_cast<double>(round) / task.rounds()); });
+  if (!latencies) return std::unexpected(latencies.error());
+  *result.mutable_load() = load_between(before, read_load(files));
+  result.mutable_candidate_ms()->Assign(latencies->candidate_ms.begin(), latencies->candidate_ms.end());
+  result.mutable_candidate_median_ms()->Assign(latencies->candidate_median_ms.begin(),
+                                               latencies->candidate_median_ms.end());
+  result.mutable_reference_median_ms()->Assign(latencies->reference_median_ms.begin(),
+                                               latencies->reference_median_ms.end());
+  return event;
+}
+
+std::expected<LaunchEvent, Error> measure_memory(const LaunchRequest& request, InferenceBackend& backend) {
+  LaunchEvent event;
+  MemoryResult& result = *event.mutable_memory();
+  const auto give_up = [&](const Error& why) {
+    result.set_problem(why.message);
+    return event;
+  };
+  if (auto reset = reset_peak_memory(); !reset) return give_up(reset.error());
+  auto session = load_candidate(request, backend);
+  if (!session) return std::unexpected(session.error());
+  const auto inputs = bind_fixed_inputs(**session, request.batch());
+  if (!inputs) return std::unexpected(inputs.error());
+  const auto load_peak = peak_memory_bytes();
+  if (!load_peak) return give_up(load_peak.error());
+  if (auto reset = reset_peak_memory(); !reset) return give_up(reset.error());
+  for (int run = 0; run < request.memory().runs(); ++run) {
+    if (auto ran = (*session)->run(); !ran) return std::unexpected(ran.error());
+  }
+  const auto run_peak = peak_memory_bytes();
+  if (!run_peak) return give_up(run_peak.error());
+  result.set_load_peak_bytes(*load_peak);
+  result.set_run_peak_bytes(*run_peak);
+  return event;
+}
+
+std::expected<LaunchEvent, Error> infer(const LaunchRequest& request, InferenceBackend& backend) {
+  const InferTask& task = request.infer();
+  auto session = load_candidate(request, backend);
+  if (!session) return std::unexpected(session.error());
+  if ((*session)->inputs().size() != 1 || (*session)->inputs()[0].type != ElementType::kFloat32) {
+    return std::unexpected(
+        Error{std::format("model {}: only a model with one float32 input can be run this way", request.model())});
+  }
+  std::ifstream file(task.input(), std::ios::binary);
+  if (!file) return std::unexpected(Error{std::format("input {}: cannot be read", task.input())});
+  std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
+  std::vector<std::int64_t> shape(task.shape().begin(), task.shape().end());
+  std::size_t expected = sizeof(float);
+  for (const std::int64_t extent : shape) expected *= static_cast<std::size_t>(extent);
+  if (bytes.size() != expected) {
+    return std::unexpected(Error{
+        std::format("input {} has {} bytes; the shape asks for {} (float32)", task.input(), bytes.size(), expected)});
+  }
+  if (auto bound = (*session)->bind(0, shape, std::as_writable_bytes(std::span(bytes))); !bound) {
+    return std::unexpected(bound.error());
+  }
+  if (auto ran = (*session)->run(); !ran) return std::unexpected(ran.error());
+  const auto output = (*session)->output(0);
+  if (!output) return std::unexpected(output.error());
+  std::ofstream out(task.output(), std::ios::binary);
+  out.write(reinterpret_cast<const char*>(output->values.data()),
+            static_cast<std::streamsize>(output->values.size() * sizeof(float)));
+  out.close();
+  if (!out) return std::unexpected(Error{std::format("output {}: cannot be written", task.output())});
+  LaunchEvent event;
+  event.mutable_infer()->mutable_shape()->Assign(output->shape.begin(), output->shape.end());
+  return event;
+}
+
+bool send(const LaunchEvent& event) {
+  return write_launch_message(kEventDescriptor, event);
+}
+
+// The latencies go ahead in pieces: a frame is limited.
+bool send_result(LaunchEvent& result) {
+  constexpr int kValuesAMessage = 100'000;
+  if (result.has_latency()) {
+    const auto& all = result.latency().candidate_ms();
+    for (int first = 0; first < all.size(); first += kValuesAMessage) {
+      LaunchEvent piece;
+      const int last = std::min(first + kValuesAMessage, all.size());
+      piece.mutable_samples()->mutable_candidate_ms()->Assign(all.begin() + first, all.begin() + last);
+      if (!send(piece)) return false;
+    }
+    result.mutable_latency()->clear_candidate_ms();
+  }
+  return send(result);
+}
+
+}  // namespace
+
+std::expected<LaunchEvent, Error> perform_launch(const LaunchRequest& request, InferenceBackend& backend,
+                                                 const std::function<void(double)>& on_progress) {
+  switch (request.task_case()) {
+    case LaunchRequest::kProbe:
+      return probe(backend);
+    case LaunchRequest::kLatency:
+      return measure_latency(request, backend, on_progress);
+    case LaunchRequest::kMemory:
+      return measure_memory(request, backend);
+    case LaunchRequest::kInfer:
+      return infer(request, backend);
+    case LaunchRequest::kEvaluate: {
+      auto session = load_candidate(request, backend);
+      if (!session) return std::unexpected(session.error());
+      return evaluate_session(**session, request.evaluate().test_set(), request.batch(), on_progress);
+    }
+    case LaunchRequest::TASK_NOT_SET:
+      break;
+  }
+  return std::unexpected(Error{"the request names no task; `measure-launch` is for finch-agent itself"});
+}
+
+int serve_launch() {
+  // The agent gone, nobody reads the result.
+  std::signal(SIGPIPE, SIG_IGN);
+  if (fcntl(kEventDescriptor, F_GETFD) < 0) return 2;
+  LaunchRequest request;
+  if (!read_launch_message(STDIN_FILENO, request)) return 2;
+  const auto fail = [&](const Error& error) {
+    LaunchEvent event;
+    event.mutable_failed()->set_message(error.message);
+    event.mutable_failed()->set_bad_input(error.bad_input);
+    return send(event) ? 0 : 1;
+  };
+
+  // Before the runtime is loaded: its threads take over the cores of the thread that makes them.
+  if (request.has_latency()) {
+    if (auto pinned = pin_to_cores(choose_cores(SystemFiles(request.root()), allowed_cores(), request.threads()));
+        !pinned) {
+      return fail(pinned.error());
+    }
+  }
+  auto backend = open_onnxruntime(request.library());
+  if (!backend) return fail({backend.error().message, false, !request.library().empty()});
+  auto result = perform_launch(request, **backend, [&](double fraction) {
+    LaunchEvent event;
+    event.mutable_progress()->set_fraction(fraction);
+    send(event);
+  });
+  // The runtime is there: what fails now fails because of the model or what was given to it.
+  if (!result) return fail({result.error().message, false, true});
+  if (result->has_probe()) {
+    if (auto library = find_onnxruntime(request.library())) result->mutable_probe()->set_library(library->string());
+  }
+  return send_result(*result) ? 0 : 1;
+}
+
+}  // namespace finch::agent

@@ -1,0 +1,353 @@
+// finch-agent: joins a controller and measures models on the board it runs on; also measures without any controller.
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <format>
+#include <fstream>
+#include <iostream>
+#include <ranges>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "agent/agent_jobs.hpp"
+#include "agent/device_facts.hpp"
+#include "agent/launch.pb.h"
+#include "agent/launch_child.hpp"
+#include "agent/measure.hpp"
+#include "agent/measurement_json.hpp"
+#include "agent/remembered_controller.hpp"
+#include "protocol/artifact_store.hpp"
+
+namespace fs = std::filesystem;
+using namespace finch;
+
+namespace {
+
+constexpr int kDone = 0;
+constexpr int kFailed = 1;
+constexpr int kWrongInput = 2;
+constexpr int kInterrupted = 130;
+
+struct Options {
+  std::string library, root;
+  std::string controller, state, name, profile;
+  bool die_with_parent = false;
+  std::string token, fingerprint;
+  std::string model, input, output, shape;
+  std::string tier = "screen";
+  std::string provider = "cpu";
+  std::string precision, raw;
+  int threads = 1;
+  int batch = 1;
+  bool json = false;
+
+  fs::path state_folder() const { return state.empty() ? agent::default_state_folder() : fs::path(state); }
+  agent::SystemFiles files() const { return agent::SystemFiles(root); }
+};
+
+int complain(const agent::Error& error) {
+  std::cerr << "finch-agent: " << error.message << '\n';
+  return error.bad_input ? kWrongInput : kFailed;
+}
+
+// SIGINT and SIGTERM become a stop request. Made before any other thread, which then leave the signals to this one.
+class Interruption {
+ public:
+  Interruption() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (const int signal : {SIGINT, SIGTERM, SIGUSR2}) sigaddset(&signals, signal);
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+    waiter_ = std::thread([this, signals] {
+      int signal = 0;
+      sigwait(&signals, &signal);
+      stop_.request_stop();
+    });
+  }
+  ~Interruption() {
+    pthread_kill(waiter_.native_handle(), SIGUSR2);
+    waiter_.join();
+  }
+  Interruption(const Interruption&) = delete;
+  Interruption& operator=(const Interruption&) = delete;
+
+  std::stop_token token() const { return stop_.get_token(); }
+
+ private:
+  std::stop_source stop_;
+  std::thread waiter_;
+};
+
+int run_agent(const Options& options, const std::stop_token& stop) {
+  const fs::path state = options.state_folder();
+  auto recalled = agent::recall_controller(state);
+  if (!recalled) return complain(recalled.error());
+  agent::RememberedController controller = recalled->value_or(agent::RememberedController{});
+  if (!options.controller.empty()) {
+    const auto endpoint = agent::parse_endpoint(options.controller);
+    if (!endpoint) return complain(endpoint.error());
+    std::tie(controller.host, controller.port) = *endpoint;
+  }
+  if (controller.port == 0) {
+    return complain(
+        {"no controller is known; join one with the command that `finch devices invite NAME` prints, or "
+         "name it with --controller HOST:PORT",
+         false, true});
+  }
+  if (!fs::exists(state / "cert.pem")) {
+    return complain({std::format("{} holds no identity of this device; join with the command that `finch devices "
+                                 "invite NAME` prints",
+                                 state.string()),
+                     false, true});
+  }
+  if (!options.name.empty()) controller.name = options.name;
+  if (!options.profile.empty()) controller.profile = options.profile;
+  if (controller.name.empty()) return complain({"this device has no name yet; give one with --name", false, true});
+  if (auto kept = agent::remember_controller(state, controller); !kept) return complain(kept.error());
+
+  agent::AgentJobs jobs({.name = controller.name,
+                         .profile = controller.profile,
+                         .library = options.library,
+                         .files = options.files(),
+                         .launcher = agent::process_launcher()});
+  const protocol::DeviceDescription device = jobs.device();
+  for (const std::string& what : device.cannot_measure()) std::cerr << "finch-agent: cannot measure " << what << '\n';
+  const auto ended =
+      protocol::run_worker({.host = controller.host,
+                            .port = controller.port,
+                            .state_folder = state,
+                            .log = [](const std::string& line) { std::cerr << "finch-agent: " + line + '\n'; }},
+                           jobs, stop);
+  return ended ? kDone : complain({ended.error().message});
+}
+
+int join_and_run(Options options, const std::stop_token& stop) {
+  const fs::path state = options.state_folder();
+  const auto endpoint = agent::parse_endpoint(options.controller);
+  if (!endpoint) return complain(endpoint.error());
+  const auto recalled = agent::recall_controller(state);
+  if (recalled && recalled->has_value() && fs::exists(state / "cert.pem")) {
+    std::cerr << std::format("finch-agent: {} has joined before as {}; going on with that\n", state.string(),
+                             (*recalled)->name);
+    return run_agent(options, stop);
+  }
+  const auto joined = protocol::join({endpoint->first, endpoint->second, options.token, options.fingerprint}, state);
+  if (!joined) return complain({joined.error().message});
+  std::cerr << std::format("finch-agent: joined {} as {}\n", options.controller, joined->name);
+  options.name = joined->name;
+  options.profile = joined->profile;
+  return run_agent(options, stop);
+}
+
+protocol::Deploy deploy_of(const Options& options) {
+  protocol::Deploy deploy;
+  deploy.set_runtime("onnxruntime");
+  deploy.set_provider(options.provider);
+  deploy.set_precision(options.precision);
+  deploy.set_threads(options.threads);
+  deploy.set_batch(options.batch);
+  return deploy;
+}
+
+int failed(const agent::Error& error, const std::stop_token& stop) {
+  if (!stop.stop_requested()) return complain(error);
+  std::cerr << "finch-agent: interrupted\n";
+  return kInterrupted;
+}
+
+int measure(const Options& options, const std::stop_token& stop) {
+  const auto tier = agent::find_tier(options.tier);
+  const auto hash = protocol::sha256_of_file(options.model);
+  if (!hash) return complain({hash.error().message, false, true});
+  const bool terminal = isatty(STDERR_FILENO) != 0;
+  const auto outcome = agent::measure(
+      options.model, deploy_of(options), *tier,
+      {.launcher = agent::process_launcher(),
+       .files = options.files(),
+       .library = options.library,
+       .on_progress =
+           [terminal](double share, const std::string& what) {
+             if (terminal)
+               std::cerr << std::format("\r\x1b[Kmeasuring: {:.0f} % ({})", 100 * share, what) << std::flush;
+           }},
+      stop);
+  if (terminal) std::cerr << "\r\x1b[K" << std::flush;
+  if (!outcome) return failed(outcome.error(), stop);
+  protocol::Measurement measurement = outcome->measurement;
+  measurement.set_device("local");
+  measurement.set_artifact_sha256(*hash);
+  if (!options.raw.empty()) {
+    std::ofstream file(options.raw, std::ios::binary);
+    file << agent::encode_latencies(outcome->latencies_ms);
+    file.close();
+    if (!file) return complain({std::format("cannot write {}", options.raw)});
+  }
+  std::cout << (options.json ? agent::measurement_json(measurement, options.raw) + "\n"
+                             : agent::measurement_text(measurement));
+  return kDone;
+}
+
+int infer(const Options& options, const std::stop_token& stop) {
+  agent::LaunchRequest request;
+  request.set_library(options.library);
+  request.set_model(options.model);
+  request.set_provider(options.provider);
+  request.set_threads(options.threads);
+  request.set_batch(1);
+  request.mutable_infer()->set_input(options.input);
+  request.mutable_infer()->set_output(options.output);
+  for (const auto part : std::views::split(options.shape, ',')) {
+    const std::string_view digits(part);
+    std::int64_t extent = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), extent);
+    if (error != std::errc() || end != digits.data() + digits.size() || extent < 1) {
+      return complain(
+          {std::format("--shape {}: give whole numbers with commas, such as 1,1,28,28", options.shape), false, true});
+    }
+    request.mutable_infer()->add_shape(extent);
+  }
+  const auto event = agent::process_launcher()(request, {}, stop);
+  if (!event) return failed(event.error(), stop);
+  std::string shape;
+  for (const std::int64_t extent : event->infer().shape()) shape += (shape.empty() ? "" : ",") + std::to_string(extent);
+  std::cout << shape << '\n';
+  return kDone;
+}
+
+int facts(const Options& options) {
+  protocol::DeviceDescription device = agent::read_device(options.files());
+  agent::add_runtimes(device, options.files(), agent::process_launcher(), options.library);
+  std::cout << (options.json ? agent::device_json(device) + "\n" : agent::device_text(device));
+  return kDone;
+}
+
+void add_runtime_options(CLI::App& command, Options& options) {
+  command
+      .add_option("--onnxruntime", options.library,
+                  "ONNX Runtime's library, or the folder it lies in (default: searched for)")
+      ->type_name("PATH");
+  command.add_option("--sysfs-root", options.root, "Read /sys, /proc and /etc under this folder (for emulated boards)")
+      ->type_name("DIR");
+}
+
+void add_worker_options(CLI::App& command, Options& options) {
+  add_runtime_options(command, options);
+  command.add_option("--controller", options.controller, "Address of `finch serve`")->type_name("HOST:PORT");
+  command.add_option("--state", options.state, "Folder of this device's identity and cache")
+      ->type_name("DIR")
+      ->default_str(agent::default_state_folder().string());
+  command.add_flag("--die-with-parent", options.die_with_parent, "End when the starting process ends");
+}
+
+void add_name_options(CLI::App& command, Options& options) {
+  command.add_option("--name", options.name, "Name of this device (default: as joined)")->type_name("NAME");
+  command.add_option("--profile", options.profile, "Profile of this device (default: as joined)")->type_name("NAME");
+}
+
+void add_model_options(CLI::App& command, Options& options) {
+  add_runtime_options(command, options);
+  command.add_option("model", options.model, "ONNX file")->required()->check(CLI::ExistingFile);
+  command.add_option("--provider", options.provider, "Execution provider")->capture_default_str();
+  command.add_option("--threads", options.threads, "Threads within an operator")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app{"Measures neural networks on the board it runs on, for a Finch controller or by itself."};
+  app.name("finch-agent");
+  app.set_version_flag("--version", FINCH_VERSION);
+  app.require_subcommand(0, 1);
+  app.footer(
+      "Without a command it works for the controller that it knows, like `run`.\n\nExamples:\n"
+      "  finch-agent run\n"
+      "  finch-agent measure model.onnx --tier quick\n"
+      "Exit codes: 0 done, 1 failed, 2 wrong command line or file, 130 interrupted.");
+  add_worker_options(app, options);
+  add_name_options(app, options);
+
+  CLI::App* run = app.add_subcommand("run", "Work for the controller that this device has joined");
+  add_worker_options(*run, options);
+  add_name_options(*run, options);
+  run->footer("Example:\n  finch-agent run --controller 192.168.1.4:7447");
+
+  CLI::App* join = app.add_subcommand("join", "Join a controller with a one-time token, then work for it");
+  add_worker_options(*join, options);
+  join->get_option("--controller")->required();
+  join->add_option("--token", options.token, "One-time token, from `finch devices invite NAME`")->required();
+  join->add_option("--fingerprint", options.fingerprint, "Of the controller's authority, sha256:HEX")->required();
+  join->footer(
+      "Example (printed by `finch devices invite NAME`):\n"
+      "  finch-agent join --controller 192.168.1.4:7447 --token 7kq2-... --fingerprint sha256:9f86d0...");
+
+  CLI::App* measuring = app.add_subcommand("measure", "Measure a model on this machine");
+  add_model_options(*measuring, options);
+  measuring->add_option("--tier", options.tier, "quick (5 s), screen (20 s) or certify (minutes)")
+      ->check(CLI::IsMember(agent::tier_names()))
+      ->capture_default_str();
+  measuring->add_option("--batch", options.batch, "Samples in an inference")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  measuring->add_option("--precision", options.precision, "What the record is to say: fp32, int8, ...")
+      ->type_name("NAME");
+  measuring->add_option("--raw", options.raw, "Write every latency there (float64 milliseconds)")->type_name("FILE");
+  measuring->add_flag("--json", options.json, "Print the record as JSON");
+  measuring->footer("Example:\n  finch-agent measure model.onnx --threads 2 --json");
+
+  CLI::App* inferring = app.add_subcommand("infer", "Run a model once on a file of numbers");
+  add_model_options(*inferring, options);
+  inferring->add_option("--input", options.input, "Input, little-endian float32")
+      ->required()
+      ->check(CLI::ExistingFile)
+      ->type_name("FILE");
+  inferring->add_option("--output", options.output, "First output, written there likewise; its shape is printed")
+      ->required()
+      ->type_name("FILE");
+  inferring->add_option("--shape", options.shape, "Shape of the input")->required()->type_name("N,C,H,W");
+  inferring->footer("Example:\n  finch-agent infer model.onnx --input in.bin --output out.bin --shape 1,1,28,28");
+
+  CLI::App* telling = app.add_subcommand("facts", "Say what this device is and what can be measured on it");
+  add_runtime_options(*telling, options);
+  telling->add_flag("--json", options.json, "Print the facts as JSON");
+  telling->footer("Example:\n  finch-agent facts");
+
+  // The measuring process: started by the agent itself, see agent/launch.hpp.
+  CLI::App* launched = app.add_subcommand("measure-launch", "")->group("");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    std::cerr << "finch-agent: " << error.what() << "; see finch-agent --help\n";
+    return kWrongInput;
+  }
+  if (launched->parsed()) return agent::serve_launch();
+  if (options.die_with_parent) {
+    const pid_t parent = getppid();
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent) return kInterrupted;  // it ended before it could be watched
+  }
+  const Interruption interruption;
+  try {
+    if (measuring->parsed()) return measure(options, interruption.token());
+    if (inferring->parsed()) return infer(options, interruption.token());
+    if (telling->parsed()) return facts(options);
+    if (join->parsed()) return join_and_run(options, interruption.token());
+    return run_agent(options, interruption.token());
+  } catch (const std::exception& error) {
+    return complain({error.what()});
+  }
+}

@@ -1,0 +1,266 @@
+#include "agent/measure.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <format>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "agent/latency_statistics.hpp"
+#include "agent/launch.pb.h"
+#include "agent/verdict.hpp"
+
+namespace finch::agent {
+namespace {
+
+constexpr double kAlpha = 0.05;
+constexpr double kSignatureTolerance = 1e-4;  // relative; threads may add up in another order
+constexpr int kMemoryRuns = 10;
+
+// All launches of one session, joined.
+struct Session {
+  std::vector<double> candidate_ms;
+  std::vector<double> candidate_median_ms;
+  std::vector<double> reference_median_ms;
+  std::optional<Interval> log_ratio;
+  double alpha = kAlpha;  // of the look that ended it
+  int launches = 0;
+  int unsettled = 0;
+  MachineLoad load;
+  std::vector<double> signature;
+  bool signatures_agree = true;
+  bool outputs_finite = true;
+  std::string runtime_version;
+  std::vector<std::string> providers;
+
+  std::optional<double> half_width() const {
+    if (!log_ratio) return std::nullopt;
+    return std::expm1((log_ratio->high - log_ratio->low) / 2);
+  }
+};
+
+bool same_signature(std::span<const double> a, std::span<const double> b) {
+  return std::ranges::equal(a, b, [](double x, double y) {
+    return std::abs(x - y) <= kSignatureTolerance * std::max({1.0, std::abs(x), std::abs(y)}) ||
+           (std::isnan(x) && std::isnan(y));
+  });
+}
+
+// The mean of both, weighted by their times: a tick of the kernel (10 ms) is too much of a single short launch.
+void join_load(const MachineLoad& load, MachineLoad& joined) {
+  const double weight = load.seconds() / (joined.seconds() + load.seconds());
+  const auto mix = [weight](double old_share, double new_share) {
+    return old_share + weight * (new_share - old_share);
+  };
+  if (load.has_foreign_cpu()) joined.set_foreign_cpu(mix(joined.foreign_cpu(), load.foreign_cpu()));
+  if (load.has_cpu_pressure()) joined.set_cpu_pressure(mix(joined.cpu_pressure(), load.cpu_pressure()));
+  if (load.has_memory_pressure()) joined.set_memory_pressure(mix(joined.memory_pressure(), load.memory_pressure()));
+  if (load.has_io_pressure()) joined.set_io_pressure(mix(joined.io_pressure(), load.io_pressure()));
+  joined.set_seconds(joined.seconds() + load.seconds());
+}
+
+void join_launch(const LatencyResult& result, Session& session) {
+  const auto append = [](const auto& from, std::vector<double>& to) { to.insert(to.end(), from.begin(), from.end()); };
+  append(result.candidate_ms(), session.candidate_ms);
+  append(result.candidate_median_ms(), session.candidate_median_ms);
+  append(result.reference_median_ms(), session.reference_median_ms);
+  const std::vector<double> signature(result.signature().begin(), result.signature().end());
+  if (session.launches == 0) {
+    session.signature = signature;
+  } else if (!same_signature(session.signature, signature)) {
+    session.signatures_agree = false;
+  }
+  session.outputs_finite = session.outputs_finite && result.outputs_finite();
+  if (!result.warm_up_settled()) ++session.unsettled;
+  if (result.load().seconds() > 0) join_load(result.load(), session.load);
+  session.runtime_version = result.runtime_version();
+  session.providers.assign(result.providers().begin(), result.providers().end());
+  ++session.launches;
+}
+
+LaunchRequest base_request(const std::filesystem::path& model, const protocol::Deploy& deploy,
+                           const MeasureSettings& settings) {
+  LaunchRequest request;
+  request.set_library(settings.library);
+  request.set_model(model.string());
+  request.set_provider(deploy.provider());
+  request.set_threads(deploy.threads());
+  request.set_batch(deploy.batch());
+  request.set_root(settings.files.root().string());
+  return request;
+}
+
+// Launches until a look finds the interval narrow enough, or the last look is over.
+std::expected<Session, Error> run_session(LaunchRequest request, const MeasureTier& tier,
+                                          const MeasureSettings& settings,
+                                          const std::function<void(int, double)>& on_launch,
+                                          const std::stop_token& stop) {
+  Session session;
+  LatencyTask& task = *request.mutable_latency();
+  task.set_rounds(tier.rounds_per_launch);
+  task.set_candidate_block_seconds(tier.candidate_block.count());
+  task.set_reference_block_seconds(tier.reference_block.count());
+  task.set_candidate_block_queries(tier.candidate_block_queries);
+  task.set_warm_up_minimum_seconds(tier.warm_up.minimum.count());
+  task.set_warm_up_cap_seconds(tier.warm_up.cap.count());
+  task.set_warm_up_agreement(tier.warm_up.agreement);
+  session.alpha = alpha_of_look(kAlpha, static_cast<int>(tier.looks.size()));
+  for (const int look : tier.looks) {
+    while (static_cast<int>(session.candidate_median_ms.size()) < look) {
+      task.set_seed(static_cast<std::uint64_t>(session.launches));
+      auto event = settings.launcher(request, [&](double share) { on_launch(session.launches, share); }, stop);
+      if (!event) return std::unexpected(event.error());
+      if (!event->has_latency() || event->latency().candidate_median_ms_size() != tier.rounds_per_launch ||
+          event->latency().reference_median_ms_size() != tier.rounds_per_launch) {
+        return std::unexpected(Error{"the measuring process gave an incomplete result", true});
+      }
+      join_launch(event->latency(), session);
+    }
+    session.log_ratio =
+        median_interval(paired_log_ratios(session.candidate_median_ms, session.reference_median_ms), session.alpha);
+    if (session.half_width() && *session.half_width() <= tier.half_width) break;
+  }
+  return session;
+}
+
+std::optional<double> given(bool has, double value) {
+  return has ? std::optional(value) : std::nullopt;
+}
+
+void take_load(const MachineLoad& load, Evidence& evidence) {
+  evidence.foreign_cpu = given(load.has_foreign_cpu(), load.foreign_cpu());
+  evidence.cpu_pressure = given(load.has_cpu_pressure(), load.cpu_pressure());
+  evidence.memory_pressure = given(load.has_memory_pressure(), load.memory_pressure());
+  evidence.io_pressure = given(load.has_io_pressure(), load.io_pressure());
+}
+
+void fill_latency(const Session& session, protocol::Measurement& measurement, std::vector<std::string>& notes) {
+  const double middle = median(session.candidate_median_ms);
+  measurement.set_latency_median_ms(middle);
+  const auto interval = median_interval(session.candidate_median_ms, session.alpha);
+  measurement.set_latency_ci_low_ms(interval ? interval->low : 0);
+  measurement.set_latency_ci_high_ms(interval ? interval->high : 0);
+  measurement.set_runs(static_cast<std::int64_t>(session.candidate_ms.size()));
+  if (session.log_ratio) measurement.set_reference_ratio_median(std::exp(session.log_ratio->median));
+  const auto percentile = [&](double share, const char* name) {
+    const auto estimate = early_stopping_percentile(session.candidate_ms, share);
+    if (!estimate) {
+      notes.push_back(std::format("{} not given: it needs {} queries and there were {}", name,
+                                  early_stopping_minimum_queries(share), session.candidate_ms.size()));
+    }
+    return estimate.value_or(0);
+  };
+  measurement.set_latency_p90_ms(percentile(0.90, "p90"));
+  measurement.set_latency_p99_ms(percentile(0.99, "p99"));
+}
+
+}  // namespace
+
+std::expected<void, Error> check_deploy(const protocol::Deploy& deploy) {
+  if (deploy.runtime() != "onnxruntime") {
+    return std::unexpected(
+        Error{std::format("runtime '{}' is not supported by this agent; use onnxruntime", deploy.runtime())});
+  }
+  if (deploy.threads() < 1 || deploy.threads() > 1024) {
+    return std::unexpected(Error{std::format("deploy asks for {} threads; use 1 to 1024", deploy.threads())});
+  }
+  if (deploy.batch() < 1) {
+    return std::unexpected(Error{std::format("deploy asks for batch {}; use 1 or more", deploy.batch())});
+  }
+  return {};
+}
+
+std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model, const protocol::Deploy& deploy,
+                                             const MeasureTier& tier, const MeasureSettings& settings,
+                                             std::stop_token stop) {
+  if (auto good = check_deploy(deploy); !good) return std::unexpected(good.error());
+  const auto start = std::chrono::steady_clock::now();
+  const LaunchRequest base = base_request(model, deploy, settings);
+  const auto report = [&](double share, const std::string& what) {
+    if (settings.on_progress) settings.on_progress(share, what);
+  };
+
+  // Memory first: it also finds out cheaply whether the model loads and runs at all.
+  report(0, "memory");
+  LaunchRequest memory_request = base;
+  memory_request.mutable_memory()->set_runs(kMemoryRuns);
+  const auto memory = settings.launcher(memory_request, {}, stop);
+  if (!memory) return std::unexpected(memory.error());
+
+  const DeviceState before = read_device_state(settings.files);
+  std::vector<DeviceState> during;
+  const int first_look_launches = tier.looks.front() / tier.rounds_per_launch;
+  const double expected_launches = first_look_launches + (tier.second_session ? 1 : 0);
+  const auto on_launch = [&](int launch, double share) {
+    during.push_back(read_device_state(settings.files));
+    report(std::min(0.05 + 0.95 * (launch + share) / expected_launches, 0.99), std::format("launch {}", launch + 1));
+  };
+  auto session = run_session(base, tier, settings, on_launch, stop);
+  if (!session) return std::unexpected(session.error());
+
+  Evidence evidence;
+  if (tier.second_session) {
+    // Shorter than the first: it only has to find the same median.
+    MeasureTier second = tier;
+    second.rounds_per_launch = 4;
+    second.candidate_block = Seconds(0.5);
+    second.candidate_block_queries = 1;
+    second.looks = {12};
+    const auto again = run_session(
+        base, second, settings, [&](int, double) { during.push_back(read_device_state(settings.files)); }, stop);
+    if (!again) return std::unexpected(again.error());
+    evidence.second_session_difference = median(again->candidate_median_ms) / median(session->candidate_median_ms) - 1;
+    session->signatures_agree =
+        session->signatures_agree && again->signatures_agree && same_signature(session->signature, again->signature);
+    if (again->load.seconds() > 0) join_load(again->load, session->load);
+    session->unsettled += again->unsettled;
+    session->launches += again->launches;
+  }
+
+  evidence.changes = compare_states(before, during, read_device_state(settings.files));
+  evidence.signatures_agree = session->signatures_agree;
+  evidence.outputs_finite = session->outputs_finite;
+  evidence.unsettled_launches = session->unsettled;
+  evidence.launches = session->launches;
+  take_load(session->load, evidence);
+  evidence.half_width = session->half_width();
+  evidence.half_width_wanted = tier.half_width;
+  Verdict verdict = judge(evidence);
+
+  MeasureOutcome outcome;
+  protocol::Measurement& measurement = outcome.measurement;
+  measurement.mutable_runtime()->set_name("onnxruntime");
+  measurement.mutable_runtime()->set_version(session->runtime_version);
+  for (const std::string& provider : session->providers) measurement.mutable_runtime()->add_providers(provider);
+  measurement.set_tier(tier.name);
+  *measurement.mutable_deploy() = deploy;
+  measurement.set_verdict(verdict.name);
+  fill_latency(*session, measurement, verdict.reasons);
+  if (memory->memory().problem().empty()) {
+    measurement.set_load_peak_bytes(memory->memory().load_peak_bytes());
+    measurement.set_run_peak_bytes(memory->memory().run_peak_bytes());
+  } else {
+    verdict.reasons.push_back("peak memory not known: " + memory->memory().problem());
+  }
+  for (std::string& reason : verdict.reasons) measurement.add_reasons(std::move(reason));
+  measurement.set_seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  outcome.latencies_ms = std::move(session->candidate_ms);
+  return outcome;
+}
+
+std::string encode_latencies(const std::vector<double>& latencies_ms) {
+  std::string bytes(latencies_ms.size() * sizeof(double), '\0');
+  for (std::size_t i = 0; i < latencies_ms.size(); ++i) {
+    auto bits = std::bit_cast<std::uint64_t>(latencies_ms[i]);
+    if constexpr (std::endian::native == std::endian::big) bits = std::byteswap(bits);
+    std::memcpy(&bytes[i * sizeof bits], &bits, sizeof bits);
+  }
+  return bytes;
+}
+
+}  // namespace finch::agent

@@ -1,0 +1,44 @@
+// How long and how strictly a measurement is taken. Values; thread safe.
+//
+//            launches x rounds   block candidate + reference   warm-up      rounds looked at   half-width
+//   quick    3 x 4               0.12 s + 0.12 s               0.15..0.3 s  12                 3 %
+//   screen   3..5 x 4            0.5 s + 0.5 s                 1..2 s       12, 20             1 %
+//   certify  3..6 x 10           2 s + 0.5 s                   1..10 s      30, 60             1 %
+//
+// quick takes about 5 s: for tutorials and tests. screen is the search's: its blocks take 12 s, or 20 s when the
+// interval is still too wide at the first look, and its warm-ups about 5 s. certify is for finalists, MLPerf-like: at
+// least 60 s and 1,024 queries of the candidate, and then a second session (3 x 4 rounds of 0.5 s + 0.5 s) that must
+// agree within 2 %; about 100 s, at most about 4 minutes. A model slower than a block makes all of them longer: a block
+// holds whole queries.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/latency_rounds.hpp"
+
+namespace finch::agent {
+
+struct MeasureTier {
+  std::string name;
+  int rounds_per_launch = 4;
+  Seconds candidate_block{0.5};
+  Seconds reference_block{0.5};
+  int candidate_block_queries = 1;
+  WarmUpPlan warm_up;
+  // After so many rounds in all the interval is looked at, ascending multiples of rounds_per_launch; the first is
+  // reached with at least 3 launches, because the variation between launches is the largest part of all.
+  std::vector<int> looks;
+  double half_width = 0.01;  // of the interval of the log-ratio to the reference, to be VALID and to stop
+  bool second_session = false;
+};
+
+inline constexpr double kSecondSessionAgreement = 0.02;
+
+// Nothing when there is no such tier.
+std::optional<MeasureTier> find_tier(std::string_view name);
+std::vector<std::string> tier_names();
+
+}  // namespace finch::agent

@@ -1,0 +1,26 @@
+// The subcommands of `finch`. Each adds itself to the application; what it does is in its own file.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+#include "controller/error.hpp"
+
+namespace finch::controller {
+
+// Set by the chosen subcommand, called by main() after parsing.
+using Command = std::function<ExitCode()>;
+
+void add_run_commands(CLI::App& app, Command& chosen);        // run, resume, finish, report
+void add_serve_command(CLI::App& app, Command& chosen);       // serve
+void add_devices_command(CLI::App& app, Command& chosen);     // devices, devices invite, devices remove
+void add_doctor_command(CLI::App& app, Command& chosen);      // doctor
+void add_init_command(CLI::App& app, Command& chosen);        // init
+void add_plan_command(CLI::App& app, Command& chosen);        // plan
+void add_completion_command(CLI::App& app, Command& chosen);  // completion bash
+
+// "finch: <message>" on stderr, each line of it; gives the exit code.
+ExitCode fail(const Error& error);
+
+}  // namespace finch::controller

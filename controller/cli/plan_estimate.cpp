@@ -1,0 +1,73 @@
+#include "controller/cli/plan_estimate.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <format>
+#include <limits>
+
+namespace finch::controller {
+namespace {
+
+constexpr double kDataSeconds = 5;
+// The teacher is a plain convolutional network, about as quick to train as the space's largest.
+constexpr double kTeacherFactor = 1.0;
+
+}  // namespace
+
+double Plan::total_seconds() const {
+  double total = 0;
+  for (const PlanStage& stage : stages) total += stage.seconds;
+  return total;
+}
+
+double Plan::total_megabytes() const {
+  double total = 0;
+  for (const PlanStage& stage : stages) total += stage.megabytes;
+  return total;
+}
+
+double tier_seconds(const std::string& tier) {
+  return tier == "quick" ? 6 : tier == "screen" ? 20 : 150;
+}
+
+std::expected<Plan, Error> plan_campaign(const CampaignConfig& config, const PlanFacts& facts) {
+  // The geometric mean stands for what a search tries: sizes spread evenly on a logarithmic scale.
+  const double speed = std::sqrt(facts.images_per_second_small * facts.images_per_second_large);
+  const double latency_ms = std::sqrt(facts.latency_ms_small * facts.latency_ms_large);
+  const double samples = static_cast<double>(facts.train_samples);
+  const double model_mb = static_cast<double>(facts.largest_parameters) * 4 / 1e6;
+  const double teacher = config.teacher.enabled && !config.teacher.torchscript
+                             ? config.teacher.epochs * samples / (facts.images_per_second_large * kTeacherFactor)
+                             : 0;
+  const double candidate = config.train.epochs * samples / speed + facts.measurement_seconds;
+  const double final_measurement = config.measure.finalist_tier == config.measure.search_tier
+                                       ? facts.measurement_seconds
+                                       : tier_seconds(config.measure.finalist_tier);
+  const double evaluation = 1 + 1.2 * latency_ms / 1e3 * static_cast<double>(facts.test_samples);
+  const double finalist = config.train.finalist_epochs * samples / speed + 2 * (final_measurement + evaluation);
+  const auto count = static_cast<double>(config.finalists.count);
+  const double fixed = kDataSeconds + teacher + count * finalist;
+
+  const double least = fixed + kFewestEvaluations * candidate;
+  if (config.budget.hours && *config.budget.hours * 3600 < least) {
+    return std::unexpected(
+        Error{std::format("{}: budget.hours: {:.2f} h cannot hold the teacher ({:.0f} s), {} finalists ({:.0f} s) and "
+                          "{} evaluations ({:.0f} s); the least that can is hours = {:.2f}",
+                          config.file.string(), *config.budget.hours, teacher, config.finalists.count, count * finalist,
+                          kFewestEvaluations, kFewestEvaluations * candidate, std::ceil(least / 36) / 100),
+              ExitCode::usage});
+  }
+  Plan plan;
+  plan.evaluations = config.budget.evaluations.value_or(std::numeric_limits<std::int64_t>::max());
+  if (config.budget.hours)
+    plan.evaluations =
+        std::min(plan.evaluations, static_cast<std::int64_t>((*config.budget.hours * 3600 - fixed) / candidate));
+  const auto evaluations = static_cast<double>(plan.evaluations);
+  plan.stages = {{"data", kDataSeconds, static_cast<double>(facts.test_samples) * 1e-3},
+                 {"teacher", teacher, teacher > 0 ? samples * 80 / 1e6 + 5 : 0},
+                 {"search", evaluations * candidate, evaluations * 2 * model_mb},
+                 {"finalists", count * finalist, count * 4 * model_mb}};
+  return plan;
+}
+
+}  // namespace finch::controller

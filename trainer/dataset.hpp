@@ -1,0 +1,71 @@
+// Images and labels in memory: training, validation and test split of one data set. Plain values; load_dataset() is
+// thread safe.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "trainer/error.hpp"
+
+namespace finch::trainer {
+
+// uint8 [N, C, H, W] and one label an image.
+struct ImageSplit {
+  std::int64_t channels = 0;
+  std::int64_t height = 0;
+  std::int64_t width = 0;
+  std::vector<std::uint8_t> pixels;
+  std::vector<std::int32_t> labels;
+
+  std::int64_t size() const { return std::ssize(labels); }
+  std::int64_t image_bytes() const { return channels * height * width; }
+  const std::uint8_t* image(std::int64_t index) const { return pixels.data() + index * image_bytes(); }
+};
+
+struct DataSource {
+  std::string format;  // "idx", "folder"
+  std::filesystem::path path;
+  std::int64_t validation_samples = 0;
+  std::uint64_t seed = 1;
+
+  bool operator==(const DataSource&) const = default;
+};
+
+struct Dataset {
+  ImageSplit train, validation, test;
+  std::vector<std::string> class_names;
+  std::vector<float> mean, stddev;  // per channel, of the training split's pixels in [0, 1]
+  std::string data_hash;            // SHA-256 over the files' contents, whatever the split
+  std::string split_hash;           // SHA-256 over data hash, validation samples and seed
+};
+
+// What a format's reader gives: all training images, unsplit.
+struct RawDataset {
+  ImageSplit train, test;
+  std::vector<std::string> class_names;
+  std::string data_hash;
+};
+
+// Reads the data, takes the validation split from the end of a seeded shuffle of the training images, and computes mean
+// and standard deviation of what is left. Errors: unknown format, what the readers say, a validation split that
+// leaves no training images.
+std::expected<Dataset, Error> load_dataset(const DataSource& source);
+
+// A shuffle that depends on nothing but the seed (std::shuffle differs between libraries): 0 .. size - 1.
+std::vector<std::int64_t> shuffled_indices(std::int64_t size, std::uint64_t seed);
+
+// The images at `indices`, in that order.
+ImageSplit select(const ImageSplit& split, const std::vector<std::int64_t>& indices);
+
+// {train,t10k}-{images-idx3,labels-idx1}-ubyte in one folder, plain or .gz.
+std::expected<RawDataset, Error> read_idx_dataset(const std::filesystem::path& folder);
+
+// One folder of JPEG or PNG files a class, in the subfolders train and test (or val); or directly, and then a fifth of
+// each class, drawn with `seed`, becomes the test split. Images get one size: the most common one when it is square and
+// at most 224, else a square as large as its shorter side, at most 224; grey when all are grey.
+std::expected<RawDataset, Error> read_image_folder(const std::filesystem::path& folder, std::uint64_t seed);
+
+}  // namespace finch::trainer

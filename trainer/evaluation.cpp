@@ -1,0 +1,32 @@
+#include "trainer/evaluation.hpp"
+
+#include <algorithm>
+
+#include "trainer/batch_source.hpp"
+
+namespace finch::trainer {
+namespace {
+
+constexpr std::int64_t kBatch = 250;
+
+}  // namespace
+
+torch::Tensor logits_of(const Classifier& classifier, const ImageSplit& split,
+                        const std::function<void(double fraction)>& progress) {
+  const torch::NoGradGuard no_grad;
+  std::vector<torch::Tensor> logits;
+  for (std::int64_t first = 0; first < split.size(); first += kBatch) {
+    const std::int64_t count = std::min(kBatch, split.size() - first);
+    logits.push_back(classifier(plain_images(split, first, count)));
+    if (progress) progress(static_cast<double>(first + count) / static_cast<double>(split.size()));
+  }
+  return torch::cat(logits);
+}
+
+double top1(const Classifier& classifier, const ImageSplit& split,
+            const std::function<void(double fraction)>& progress) {
+  const torch::Tensor labels = torch::tensor(split.labels, torch::kLong);
+  return logits_of(classifier, split, progress).argmax(1).eq(labels).to(torch::kDouble).mean().item<double>();
+}
+
+}  // namespace finch::trainer

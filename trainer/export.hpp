@@ -1,0 +1,35 @@
+// A trained module as the files that are deployed: fp32 and int8 ONNX. Not thread safe.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "trainer/dataset.hpp"
+#include "trainer/error.hpp"
+#include "trainer/network_module.hpp"
+#include "trainer/onnx_writer.hpp"
+
+namespace finch::trainer {
+
+struct ExportedModel {
+  std::string precision;
+  std::string bytes;
+};
+
+struct ExportedModels {
+  std::vector<ExportedModel> models;
+  std::int64_t flushed_weights = 0;  // denormals set to zero
+};
+
+// `precisions`: "fp32", "int8"; int8 is calibrated on the first images of the training split, as they are. The batch
+// dimension is dynamic. Sets the module to evaluation mode. Errors: an unknown precision, what the writer says.
+std::expected<ExportedModels, Error> export_models(NetworkModule& module, const ImageSplit& calibration_set,
+                                                   const OnnxMetadata& metadata,
+                                                   std::span<const std::string> precisions,
+                                                   const std::function<void(double fraction)>& progress);
+
+}  // namespace finch::trainer

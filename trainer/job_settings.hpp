@@ -1,0 +1,23 @@
+// What a job's messages say, as this folder's values. Pure functions; thread safe.
+#pragma once
+
+#include <expected>
+
+#include "protocol/farm.pb.h"
+#include "search/network.hpp"
+#include "trainer/dataset.hpp"
+#include "trainer/error.hpp"
+#include "trainer/training.hpp"
+
+namespace finch::trainer {
+
+DataSource data_source(const protocol::DataSpec& spec);
+
+// Errors: a value out of its range, named.
+std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& recipe);
+
+// Errors: what the space says; a space made for other images or classes than the data has.
+std::expected<search::Network, Error> decode(const protocol::SpaceSpec& space, std::span<const std::int32_t> genotype,
+                                             const Dataset& dataset);
+
+}  // namespace finch::trainer

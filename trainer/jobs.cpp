@@ -1,0 +1,337 @@
+#include "trainer/jobs.hpp"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <format>
+#include <new>
+#include <thread>
+
+#include "protocol/farm.pb.h"
+#include "search/search_space.hpp"
+#include "trainer/active_clock.hpp"
+#include "trainer/dataset.hpp"
+#include "trainer/export.hpp"
+#include "trainer/job_output.hpp"
+#include "trainer/job_settings.hpp"
+#include "trainer/peak_memory.hpp"
+#include "trainer/soft_targets.hpp"
+#include "trainer/teacher.hpp"
+
+namespace finch::trainer {
+namespace {
+
+using protocol::JobResult;
+using Served = std::expected<JobResult, Error>;
+
+constexpr std::size_t kMostMessageBytes = std::size_t{2'000'000'000};  // Protobuf's limit is 2 GiB
+constexpr std::int64_t kUntimedSteps = 2;
+
+JobResult failure(std::string message, bool retryable) {
+  JobResult result;
+  result.mutable_failure()->set_message(std::move(message));
+  result.mutable_failure()->set_retryable(retryable);
+  return result;
+}
+
+void use_threads(int threads) {
+  at::set_num_threads(threads > 0 ? threads : static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
+}
+
+std::string genotype_text(const auto& genotype) {
+  return search::to_string(search::Genotype(genotype.begin(), genotype.end()));
+}
+
+// One job with all that it needs; the functions below are one kind of job each.
+struct JobRun {
+  const protocol::ChildRequest& request;
+  const Dataset& dataset;
+  JobOutput output;
+
+  std::expected<std::filesystem::path, Error> input(const protocol::ArtifactRef& artifact) const {
+    const auto found = request.artifact_paths().find(artifact.sha256());
+    if (found == request.artifact_paths().end()) {
+      return std::unexpected(Error{std::format("the artifact {} was not sent with its job", artifact.sha256())});
+    }
+    return found->second;
+  }
+
+  Classifier classifier(NetworkModule& module) const {
+    module.eval();
+    return [&module](const torch::Tensor& images) { return module.forward(images); };
+  }
+
+  std::expected<void, Error> need_validation() const {
+    if (dataset.validation.size() > 0) return {};
+    return std::unexpected(Error{"no validation samples are set aside; set validation_samples to at least 1"});
+  }
+
+  // Writes the files of all precisions and appends them to `files`; gives the number of flushed weights.
+  std::expected<std::int64_t, Error> write_models(NetworkModule& module, const OnnxMetadata& metadata,
+                                                  const auto& precisions,
+                                                  google::protobuf::RepeatedPtrField<protocol::ExportedFile>& files,
+                                                  double begin) {
+    const std::vector<std::string> wanted(precisions.begin(), precisions.end());
+    auto exported = export_models(module, dataset.train, metadata, wanted, output.part(begin, 1, "exporting"));
+    if (!exported) return std::unexpected(exported.error());
+    for (const ExportedModel& model : exported->models) {
+      auto artifact = output.write(model.bytes);
+      if (!artifact) return std::unexpected(artifact.error());
+      protocol::ExportedFile& file = *files.Add();
+      file.set_precision(model.precision);
+      *file.mutable_artifact() = std::move(*artifact);
+    }
+    return exported->flushed_weights;
+  }
+
+  OnnxMetadata metadata(const protocol::SpaceSpec& space, const auto& genotype) const {
+    return {.space = space.name(),
+            .genotype = genotype_text(genotype),
+            .campaign = {},
+            .class_names = dataset.class_names};
+  }
+
+  Served inspect() {
+    JobResult result;
+    protocol::DataFacts& facts = *result.mutable_data_facts();
+    facts.set_channels(dataset.train.channels);
+    facts.set_height(dataset.train.height);
+    facts.set_width(dataset.train.width);
+    facts.mutable_class_names()->Add(dataset.class_names.begin(), dataset.class_names.end());
+    facts.set_train_samples(dataset.train.size());
+    facts.set_validation_samples(dataset.validation.size());
+    facts.set_test_samples(dataset.test.size());
+    facts.mutable_mean()->Add(dataset.mean.begin(), dataset.mean.end());
+    facts.mutable_stddev()->Add(dataset.stddev.begin(), dataset.stddev.end());
+    facts.set_data_hash(dataset.data_hash);
+
+    const ImageSplit& test = dataset.test;
+    if (test.pixels.size() > kMostMessageBytes) {
+      return std::unexpected(Error{std::format("the test images take {} bytes as pixels; at most {} can be sent to a "
+                                               "device, use fewer or smaller ones",
+                                               test.pixels.size(), kMostMessageBytes)});
+    }
+    protocol::ImageSet set;
+    set.set_channels(test.channels);
+    set.set_height(test.height);
+    set.set_width(test.width);
+    *set.mutable_class_names() = facts.class_names();
+    set.set_pixels(test.pixels.data(), test.pixels.size());
+    set.mutable_labels()->Add(test.labels.begin(), test.labels.end());
+    auto artifact = output.write(set.SerializeAsString());
+    if (!artifact) return std::unexpected(artifact.error());
+    *facts.mutable_test_set() = std::move(*artifact);
+    return result;
+  }
+
+  Served train_teacher(const protocol::TrainTeacher& job) {
+    if (auto valid = need_validation(); !valid) return std::unexpected(valid.error());
+    use_threads(job.recipe().threads());
+    const ActiveClock clock;
+    JobResult result;
+    protocol::TrainedTeacher& trained = *result.mutable_trained_teacher();
+    std::unique_ptr<NetworkModule> module;
+    Classifier teacher;
+    double trained_until = 0;
+    if (job.has_torchscript()) {
+      auto path = input(job.torchscript());
+      if (!path) return std::unexpected(path.error());
+      auto loaded = load_teacher(*path, dataset);
+      if (!loaded) return std::unexpected(loaded.error());
+      teacher = std::move(*loaded);
+      *trained.mutable_model() = job.torchscript();
+    } else {
+      const auto options = training_options(job.recipe());
+      if (!options) return std::unexpected(options.error());
+      auto network = teacher_network({dataset.train.channels, dataset.train.height, dataset.train.width},
+                                     std::ssize(dataset.class_names));
+      if (!network) return std::unexpected(network.error());
+      torch::manual_seed(options->seed);
+      module = std::make_unique<NetworkModule>(std::move(*network), dataset.mean, dataset.stddev);
+      Training training(*module, dataset.train, {}, *options);
+      // Soft targets are two forward passes over the data; a pass costs a third of an epoch.
+      trained_until = options->epochs / (options->epochs + 0.75);
+      run(training, output.part(0, trained_until, "training the teacher"));
+      teacher = classifier(*module);
+      auto artifact = output.write(serialize_teacher(*module, dataset));
+      if (!artifact) return std::unexpected(artifact.error());
+      *trained.mutable_model() = std::move(*artifact);
+    }
+    trained.set_validation_top1(top1(teacher, dataset.validation));
+    const torch::Tensor soft_targets =
+        compute_soft_targets(teacher, dataset.train, output.part(trained_until, 1, "computing soft targets"));
+    auto artifact = output.write(serialize_soft_targets(soft_targets, dataset));
+    if (!artifact) return std::unexpected(artifact.error());
+    *trained.mutable_soft_targets() = std::move(*artifact);
+    trained.set_seconds(clock.seconds());
+    return result;
+  }
+
+  Served export_random(const protocol::ExportRandom& job) {
+    auto network = decode(job.space(), job.genotype(), dataset);
+    if (!network) return std::unexpected(network.error());
+    torch::manual_seed(job.seed());
+    NetworkModule module(std::move(*network), dataset.mean, dataset.stddev);
+    JobResult result;
+    auto flushed = write_models(module, metadata(job.space(), job.genotype()), job.precisions(),
+                                *result.mutable_exported_network()->mutable_files(), 0);
+    if (!flushed) return std::unexpected(flushed.error());
+    return result;
+  }
+
+  Served train_candidate(const protocol::TrainCandidate& job) {
+    if (auto valid = need_validation(); !valid) return std::unexpected(valid.error());
+    const auto options = training_options(job.recipe());
+    if (!options) return std::unexpected(options.error());
+    auto network = decode(job.space(), job.genotype(), dataset);
+    if (!network) return std::unexpected(network.error());
+    use_threads(job.recipe().threads());
+    torch::manual_seed(options->seed);
+    NetworkModule module(std::move(*network), dataset.mean, dataset.stddev);
+    JobResult result;
+    protocol::TrainedCandidate& trained = *result.mutable_trained_candidate();
+    if (job.has_parent_checkpoint()) {
+      const auto path = input(job.parent_checkpoint());
+      if (!path) return std::unexpected(path.error());
+      const auto parent = load_tensors(*path);
+      if (!parent) return std::unexpected(parent.error());
+      trained.set_inherited_tensors(module.inherit(*parent));
+    }
+    torch::Tensor soft_targets;
+    if (job.has_soft_targets()) {
+      const auto path = input(job.soft_targets());
+      if (!path) return std::unexpected(path.error());
+      auto loaded = load_soft_targets(*path, dataset);
+      if (!loaded) return std::unexpected(loaded.error());
+      soft_targets = std::move(*loaded);
+    }
+    Training training(module, dataset.train, soft_targets, *options);
+    const TrainingTiming timing = run(training, output.part(0, 0.95, "training"));
+    trained.set_seconds(timing.seconds);
+    trained.set_images_per_second(timing.images_per_second);
+    trained.set_validation_top1(top1(classifier(module), dataset.validation, output.part(0.95, 0.97, "validating")));
+    auto checkpoint = output.write(serialize_tensors(module.state()));
+    if (!checkpoint) return std::unexpected(checkpoint.error());
+    *trained.mutable_checkpoint() = std::move(*checkpoint);
+
+    OnnxMetadata about = metadata(job.space(), job.genotype());
+    about.campaign = job.metadata().campaign();
+    if (job.metadata().class_names_size() > 0) {
+      about.class_names.assign(job.metadata().class_names().begin(), job.metadata().class_names().end());
+    }
+    const auto flushed = write_models(module, about, job.precisions(), *trained.mutable_files(), 0.97);
+    if (!flushed) return std::unexpected(flushed.error());
+    trained.set_flushed_weights(*flushed);
+    return result;
+  }
+
+  Served time_training(const protocol::TimeTraining& job) {
+    auto options = training_options(job.recipe());
+    if (!options) return std::unexpected(options.error());
+    if (job.steps() < 1) return std::unexpected(Error{"at least one training step must be timed"});
+    auto network = decode(job.space(), job.genotype(), dataset);
+    if (!network) return std::unexpected(network.error());
+    use_threads(job.recipe().threads());
+    torch::manual_seed(options->seed);
+    reset_peak_memory();
+    NetworkModule module(std::move(*network), dataset.mean, dataset.stddev);
+    const auto batch = static_cast<double>(std::min(options->batch_size, dataset.train.size()));
+    options->epochs = static_cast<double>(job.steps() + kUntimedSteps) * batch / static_cast<double>(dataset.train.size());
+    // Distillation costs next to nothing: its soft targets are looked up.
+    Training training(module, dataset.train, {}, *options);
+    for (std::int64_t i = 0; i < kUntimedSteps && training.step() + 1 < training.total_steps(); ++i) training.make_step();
+    const TrainingTiming timing = run(training, output.part(0, 1, "timing training steps"));
+    JobResult result;
+    result.mutable_training_time()->set_images_per_second(timing.images_per_second);
+    result.mutable_training_time()->set_peak_memory_bytes(peak_memory_bytes());
+    return result;
+  }
+
+  Served serve() {
+    const protocol::Job& job = request.job();
+    switch (job.spec_case()) {
+      case protocol::Job::kInspectData:
+        return inspect();
+      case protocol::Job::kTrainTeacher:
+        return train_teacher(job.train_teacher());
+      case protocol::Job::kExportRandom:
+        return export_random(job.export_random());
+      case protocol::Job::kTrainCandidate:
+        return train_candidate(job.train_candidate());
+      case protocol::Job::kTimeTraining:
+        return time_training(job.time_training());
+      default:
+        return std::unexpected(Error{"this kind of job is for an agent, not for a trainer"});
+    }
+  }
+};
+
+const protocol::DataSpec* data_of(const protocol::Job& job) {
+  switch (job.spec_case()) {
+    case protocol::Job::kInspectData:
+      return &job.inspect_data().data();
+    case protocol::Job::kTrainTeacher:
+      return &job.train_teacher().data();
+    case protocol::Job::kExportRandom:
+      return &job.export_random().data();
+    case protocol::Job::kTrainCandidate:
+      return &job.train_candidate().data();
+    case protocol::Job::kTimeTraining:
+      return &job.time_training().data();
+    default:
+      return nullptr;
+  }
+}
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+JobResult out_of_memory() {
+  return failure("the training ran out of memory; a smaller batch_size needs less", true);
+}
+
+}  // namespace
+
+struct JobServer::LoadedData {
+  DataSource source;
+  Dataset dataset;
+};
+
+JobServer::JobServer() = default;
+JobServer::~JobServer() = default;
+
+void JobServer::serve(const protocol::ChildRequest& request, const Emit& emit) {
+  // Denormals make kernels many times slower; set before the first kernel, so that its threads inherit it.
+  at::globalContext().setFlushDenormal(true);
+  const auto serve = [&]() -> Served {
+    const protocol::DataSpec* const spec = data_of(request.job());
+    if (spec == nullptr) return std::unexpected(Error{"this kind of job is for an agent, not for a trainer"});
+    JobOutput output(request.output_folder(), emit);
+    if (!data_ || data_->source != data_source(*spec)) {
+      output.progress(0, "reading " + spec->path());
+      data_.reset();
+      auto dataset = load_dataset(data_source(*spec));
+      if (!dataset) return std::unexpected(dataset.error());
+      data_ = std::make_unique<LoadedData>(data_source(*spec), std::move(*dataset));
+    }
+    return JobRun{request, data_->dataset, std::move(output)}.serve();
+  };
+  JobResult result;
+  try {
+    auto served = serve();
+    result = served ? std::move(*served) : failure(served.error().message, false);
+  } catch (const std::bad_alloc&) {
+    result = out_of_memory();
+  } catch (const c10::Error& error) {
+    const std::string reason = first_line(error.what_without_backtrace());
+    result = reason.contains("allocate memory") ? out_of_memory() : failure("LibTorch failed: " + reason, false);
+  } catch (const std::exception& error) {
+    result = failure("training failed: " + first_line(error.what()), false);
+  }
+  protocol::ChildEvent event;
+  *event.mutable_result() = std::move(result);
+  emit(event);
+}
+
+}  // namespace finch::trainer

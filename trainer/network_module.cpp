@@ -1,0 +1,186 @@
+#include "trainer/network_module.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace finch::trainer {
+namespace {
+
+namespace ir = finch::search;
+
+constexpr double kBatchNormEpsilon = 1e-5;
+constexpr double kBatchNormMomentum = 0.1;
+
+template <typename... Cases>
+struct Overloaded : Cases... {
+  using Cases::operator()...;
+};
+
+torch::Tensor per_channel(const std::vector<float>& values) {
+  return torch::tensor(values).view({1, -1, 1, 1});
+}
+
+torch::Tensor activate(ir::ActivationKind kind, torch::Tensor x, bool in_place) {
+  switch (kind) {
+    case ir::ActivationKind::relu:
+      return in_place ? torch::relu_(x) : torch::relu(x);
+    case ir::ActivationKind::relu6:
+      return torch::hardtanh(x, 0, 6);
+    case ir::ActivationKind::hard_swish:
+      return torch::hardswish(x);
+    case ir::ActivationKind::hard_sigmoid:
+      return torch::hardsigmoid(x);
+    case ir::ActivationKind::sigmoid:
+      return torch::sigmoid(x);
+    case ir::ActivationKind::silu:
+      return torch::silu(x);
+  }
+  return x;
+}
+
+std::vector<float> to_vector(const torch::Tensor& tensor) {
+  const torch::Tensor values = tensor.detach().to(torch::kCPU, torch::kFloat).contiguous();
+  return {values.data_ptr<float>(), values.data_ptr<float>() + values.numel()};
+}
+
+}  // namespace
+
+NetworkModule::NetworkModule(ir::Network network, std::vector<float> mean, std::vector<float> stddev)
+    : network_(std::move(network)),
+      mean_(std::move(mean)),
+      stddev_(std::move(stddev)),
+      mean_tensor_(per_channel(mean_)),
+      inverse_stddev_(per_channel(stddev_).reciprocal()),
+      layers_(network_.nodes.size()),
+      last_use_(network_.nodes.size()),
+      in_place_(network_.nodes.size()) {
+  std::vector<int> uses(network_.nodes.size());
+  for (std::size_t i = 0; i < network_.nodes.size(); ++i) {
+    make_layer(network_.nodes[i], layers_[i]);
+    last_use_[i] = i;
+    for (const std::int32_t input : network_.nodes[i].inputs) {
+      last_use_[static_cast<std::size_t>(input)] = i;
+      ++uses[static_cast<std::size_t>(input)];
+    }
+  }
+  // ReLU's gradient needs its output only, and neither convolution nor BatchNorm needs the output it overwrites.
+  for (std::size_t i = 0; i < network_.nodes.size(); ++i) {
+    const auto* activation = std::get_if<ir::Activation>(&network_.nodes[i].operation);
+    if (activation == nullptr || activation->kind != ir::ActivationKind::relu) continue;
+    const auto input = static_cast<std::size_t>(network_.nodes[i].inputs[0]);
+    in_place_[i] = uses[input] == 1 && std::holds_alternative<ir::Convolution>(network_.nodes[input].operation);
+  }
+}
+
+void NetworkModule::make_layer(const ir::Node& node, Layer& layer) {
+  // LibTorch allows no dots in the names of parameters.
+  std::string prefix = node.name;
+  std::ranges::replace(prefix, '.', '/');
+  const auto parameter = [&](const char* name, const torch::Tensor& value) {
+    return state_[node.name + "." + name] = register_parameter(prefix + "/" + name, value);
+  };
+  const auto buffer = [&](const char* name, const torch::Tensor& value) {
+    return state_[node.name + "." + name] = register_buffer(prefix + "/" + name, value);
+  };
+  const auto in_channels = [&] { return network_.nodes[static_cast<std::size_t>(node.inputs[0])].shape.channels; };
+  if (const auto* conv = std::get_if<ir::Convolution>(&node.operation)) {
+    layer.weight = parameter("weight", torch::empty({conv->out_channels, in_channels() / conv->groups,
+                                                     conv->kernel_size, conv->kernel_size}));
+    const double fan_out = static_cast<double>(conv->kernel_size * conv->kernel_size * conv->out_channels) /
+                           static_cast<double>(conv->groups);
+    const torch::NoGradGuard no_grad;
+    layer.weight.normal_(0, std::sqrt(2 / fan_out));
+    if (conv->bias) layer.bias = parameter("bias", torch::zeros({conv->out_channels}));
+    if (conv->batch_norm) {
+      layer.scale = parameter("scale", torch::ones({conv->out_channels}));
+      layer.shift = parameter("shift", torch::zeros({conv->out_channels}));
+      layer.running_mean = buffer("running_mean", torch::zeros({conv->out_channels}));
+      layer.running_var = buffer("running_var", torch::ones({conv->out_channels}));
+    }
+  } else if (const auto* linear = std::get_if<ir::Linear>(&node.operation)) {
+    const double bound = 1 / std::sqrt(static_cast<double>(in_channels()));
+    layer.weight = parameter("weight", torch::empty({linear->out_features, in_channels()}));
+    layer.bias = parameter("bias", torch::zeros({linear->out_features}));
+    const torch::NoGradGuard no_grad;
+    layer.weight.uniform_(-bound, bound);
+  }
+}
+
+torch::Tensor NetworkModule::apply(std::size_t index, const std::vector<torch::Tensor>& outputs,
+                                   const torch::Tensor& images) const {
+  const ir::Node& node = network_.nodes[index];
+  const Layer& layer = layers_[index];
+  const auto input = [&](std::size_t i) -> const torch::Tensor& {
+    return outputs[static_cast<std::size_t>(node.inputs[i])];
+  };
+  return std::visit(
+      Overloaded{[&](const ir::Input&) { return images; },
+                 [&](const ir::Normalize&) { return (input(0) - mean_tensor_) * inverse_stddev_; },
+                 [&](const ir::Resize& op) {
+                   return torch::upsample_bilinear2d(input(0), {op.height, op.width}, /*align_corners=*/false);
+                 },
+                 [&](const ir::Convolution& op) {
+                   torch::Tensor x = torch::conv2d(input(0), layer.weight, layer.bias, op.stride, op.padding,
+                                                   /*dilation=*/1, op.groups);
+                   if (!op.batch_norm) return x;
+                   return torch::batch_norm(x, layer.scale, layer.shift, layer.running_mean, layer.running_var,
+                                            is_training(), kBatchNormMomentum, kBatchNormEpsilon,
+                                            /*cudnn_enabled=*/true);
+                 },
+                 [&](const ir::Activation& op) { return activate(op.kind, input(0), in_place_[index]); },
+                 [&](const ir::Add&) { return input(0) + input(1); },
+                 [&](const ir::Scale&) { return input(0) * input(1); },
+                 [&](const ir::GlobalAveragePool&) { return torch::adaptive_avg_pool2d(input(0), {1, 1}); },
+                 [&](const ir::Linear&) {
+                   return torch::linear(input(0).flatten(1), layer.weight, layer.bias);
+                 }},
+      node.operation);
+}
+
+torch::Tensor NetworkModule::forward(const torch::Tensor& images, const Observer& observer) {
+  std::vector<torch::Tensor> outputs(network_.nodes.size());
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    outputs[i] = apply(i, outputs, images);
+    if (observer) observer(static_cast<std::int32_t>(i), outputs[i]);
+    // Outputs that nobody needs any more give their memory back.
+    for (const std::int32_t input : network_.nodes[i].inputs) {
+      const auto at = static_cast<std::size_t>(input);
+      if (last_use_[at] == i) outputs[at].reset();
+    }
+  }
+  return outputs.back();
+}
+
+std::int64_t NetworkModule::inherit(const NamedTensors& other) {
+  const torch::NoGradGuard no_grad;
+  std::int64_t inherited = 0;
+  for (auto& [name, tensor] : state_) {
+    const auto found = other.find(name);
+    if (found == other.end() || found->second.sizes() != tensor.sizes()) continue;
+    tensor.copy_(found->second);
+    ++inherited;
+  }
+  return inherited;
+}
+
+NetworkWeights NetworkModule::fold() const {
+  const torch::NoGradGuard no_grad;
+  NetworkWeights weights{.layers = {}, .mean = mean_, .stddev = stddev_};
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = layers_[i];
+    if (!layer.weight.defined()) continue;
+    torch::Tensor weight = layer.weight.to(torch::kDouble);
+    torch::Tensor bias = layer.bias.defined() ? layer.bias.to(torch::kDouble)
+                                              : torch::zeros({weight.size(0)}, torch::kDouble);
+    if (layer.scale.defined()) {
+      const torch::Tensor factor =
+          layer.scale.to(torch::kDouble) / torch::sqrt(layer.running_var.to(torch::kDouble) + kBatchNormEpsilon);
+      weight = weight * factor.view({-1, 1, 1, 1});
+      bias = (bias - layer.running_mean.to(torch::kDouble)) * factor + layer.shift.to(torch::kDouble);
+    }
+    weights.layers[static_cast<std::int32_t>(i)] = {to_vector(weight), to_vector(bias)};
+  }
+  return weights;
+}
+
+}  // namespace finch::trainer

@@ -1,0 +1,56 @@
+// A search::Network as a trainable LibTorch module, float32. Not thread safe.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "search/network.hpp"
+#include "trainer/network_weights.hpp"
+#include "trainer/tensor_file.hpp"
+
+namespace finch::trainer {
+
+class NetworkModule : public torch::nn::Module {
+ public:
+  // Sees every node's output as it is computed; in evaluation mode this is what the exported file computes too.
+  using Observer = std::function<void(std::int32_t node, const torch::Tensor& output)>;
+
+  // Fresh weights from LibTorch's global generator: He et al. 2015 for convolutions, BatchNorm as the identity.
+  // REQUIRES: mean and stddev hold one value an input channel.
+  NetworkModule(search::Network network, std::vector<float> mean, std::vector<float> stddev);
+
+  const search::Network& network() const { return network_; }
+
+  // float32 [N, C, H, W] in [0, 1] -> logits [N, classes]. Errors of LibTorch are thrown as c10::Error.
+  torch::Tensor forward(const torch::Tensor& images, const Observer& observer = {});
+
+  // Parameters and BatchNorm statistics, named "<node>.<tensor>" ("stage1.block0.expand.weight"); shares memory with the
+  // module.
+  const NamedTensors& state() const { return state_; }
+  // Copies what agrees in name and shape; gives the number of tensors copied. The rest keeps its values.
+  std::int64_t inherit(const NamedTensors& other);
+
+  // The weights as deployed: BatchNorm's running statistics folded into the convolutions.
+  NetworkWeights fold() const;
+
+ private:
+  struct Layer {
+    torch::Tensor weight, bias;                              // bias undefined: none
+    torch::Tensor scale, shift, running_mean, running_var;  // BatchNorm; undefined: none
+  };
+  void make_layer(const search::Node& node, Layer& layer);
+  torch::Tensor apply(std::size_t node, const std::vector<torch::Tensor>& outputs, const torch::Tensor& images) const;
+
+  search::Network network_;
+  std::vector<float> mean_, stddev_;
+  torch::Tensor mean_tensor_, inverse_stddev_;  // [1, C, 1, 1]
+  std::vector<Layer> layers_;                   // by node
+  std::vector<std::size_t> last_use_;           // by node: the last node that reads its output
+  std::vector<bool> in_place_;                  // by node: may overwrite its input
+  NamedTensors state_;
+};
+
+}  // namespace finch::trainer

@@ -1,0 +1,26 @@
+// A teacher's logits over a training split, cached so that distillation never runs the teacher. Not thread safe.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <expected>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "trainer/dataset.hpp"
+#include "trainer/error.hpp"
+#include "trainer/evaluation.hpp"
+
+namespace finch::trainer {
+
+// float16 [N, 2, classes]: of the images as they are, and mirrored left to right.
+torch::Tensor compute_soft_targets(const Classifier& teacher, const ImageSplit& split,
+                                   const std::function<void(double fraction)>& progress);
+
+// As bytes of a tensor file that names the split it belongs to.
+std::string serialize_soft_targets(const torch::Tensor& logits, const Dataset& dataset);
+// Errors: not such a file; made for another data set, another split, or other classes.
+std::expected<torch::Tensor, Error> load_soft_targets(const std::filesystem::path& path, const Dataset& dataset);
+
+}  // namespace finch::trainer

@@ -1,0 +1,60 @@
+// Trains a network on one split: augmented batches, cosine schedule with warm-up, distillation from cached soft targets.
+// Not thread safe; kernels use LibTorch's threads. Reproducible from the seed on one thread.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "trainer/batch_source.hpp"
+#include "trainer/distillation_loss.hpp"
+#include "trainer/network_module.hpp"
+
+namespace finch::trainer {
+
+struct TrainingOptions {
+  double epochs = 1;  // may be a fraction; at least one step is made
+  std::int64_t batch_size = 128;
+  double learning_rate = 0.01;  // peak
+  double weight_decay = 5e-4;   // not of biases and BatchNorm
+  LossOptions loss;
+  Augmentation augmentation;
+  std::uint64_t seed = 1;
+};
+
+class Training {
+ public:
+  // `module` and `split` must outlive this. `soft_targets`: logits [N, 2, classes] of plain and mirrored images of
+  // `split`, or undefined. Sets the module to training mode.
+  Training(NetworkModule& module, const ImageSplit& split, torch::Tensor soft_targets, const TrainingOptions& options);
+
+  std::int64_t total_steps() const { return total_steps_; }
+  std::int64_t step() const { return step_; }
+  std::int64_t batch_size() const { return batch_size_; }
+  // One batch. REQUIRES: step() < total_steps().
+  void make_step();
+
+ private:
+  NetworkModule& module_;
+  torch::Tensor soft_targets_;
+  TrainingOptions options_;
+  std::int64_t batch_size_, total_steps_;
+  std::int64_t step_ = 0;
+  BatchSource batches_;
+  std::unique_ptr<torch::optim::Optimizer> optimizer_;
+};
+
+// From 0 to 1, and what is being done.
+using ProgressReport = std::function<void(double fraction)>;
+
+struct TrainingTiming {
+  double seconds = 0;  // without the time the process was stopped
+  double images_per_second = 0;
+};
+
+// All steps.
+TrainingTiming run(Training& training, const ProgressReport& progress);
+
+}  // namespace finch::trainer
