@@ -81,6 +81,11 @@ std::expected<void, Error> ArtifactStore::publish(const fs::path& file, const st
   return {};
 }
 
+// The artifact came another way than by the transfer that had begun.
+void ArtifactStore::drop_partial(const std::string& sha256) {
+  ::unlink(partial_of(sha256).c_str());
+}
+
 std::expected<std::string, Error> ArtifactStore::add_file(const fs::path& path) {
   const auto sha256 = sha256_of_file(path);
   if (!sha256 || has(*sha256)) return sha256;
@@ -115,6 +120,7 @@ std::expected<std::string, Error> ArtifactStore::add_file(const fs::path& path) 
     }
   }
   if (added) added = publish(name, *sha256);
+  if (added) drop_partial(*sha256);
   if (!added) {
     ::unlink(name.c_str());
     return std::unexpected(added.error());
@@ -128,7 +134,10 @@ std::expected<std::string, Error> ArtifactStore::add_bytes(std::string_view byte
   const fs::path target = path_of(sha256);
   return make_folder(target.parent_path())
       .and_then([&] { return write_durably(target, bytes, kReadOnly); })
-      .transform([&] { return sha256; });
+      .transform([&] {
+        drop_partial(sha256);
+        return sha256;
+      });
 }
 
 std::int64_t ArtifactStore::partial_bytes(const std::string& sha256) const {
@@ -151,7 +160,7 @@ std::expected<void, Error> ArtifactStore::append(const std::string& sha256, std:
   }
   if (const int failure = write_fully(file->get(), data)) {
     // Half a chunk would be kept as if it had come; the transfer goes on at the last whole one.
-    if (::ftruncate(file->get(), size) != 0) ::unlink(partial_of(sha256).c_str());
+    if (::ftruncate(file->get(), size) != 0) drop_partial(sha256);
     return std::unexpected(write_error(root_, data.size(), failure));
   }
   return {};
@@ -160,7 +169,7 @@ std::expected<void, Error> ArtifactStore::append(const std::string& sha256, std:
 std::expected<void, Error> ArtifactStore::commit(const std::string& sha256) {
   if (!is_sha256(sha256)) return std::unexpected(no_hash(sha256));
   if (has(sha256)) {
-    ::unlink(partial_of(sha256).c_str());
+    drop_partial(sha256);
     return {};
   }
   if (auto made = make_folder(root_ / "partial"); !made) return made;
@@ -170,7 +179,7 @@ std::expected<void, Error> ArtifactStore::commit(const std::string& sha256) {
   const auto found = sha256_of_file(partial_of(sha256));
   if (!found) return std::unexpected(found.error());
   if (*found != sha256) {
-    ::unlink(partial_of(sha256).c_str());
+    drop_partial(sha256);
     if (has(sha256)) return {};  // published by another process since we looked
     return std::unexpected(Error{std::format("artifact {}: what came hashes to {} and was thrown away: send it again",
                                              sha256.substr(0, 12), found->substr(0, 12))});

@@ -38,6 +38,7 @@ class ArtifactStore {
 
  private:
   std::filesystem::path partial_of(const std::string& sha256) const { return root_ / "partial" / sha256; }
+  void drop_partial(const std::string& sha256);
   std::expected<void, Error> publish(const std::filesystem::path& file, const std::string& sha256);
 
   std::filesystem::path root_;

@@ -28,10 +28,12 @@ std::optional<ArtifactChunk> read_chunk(const ArtifactStore& store, const Artifa
 
 std::expected<ChunkOutcome, Error> take_chunk(ArtifactStore& store, const ArtifactChunk& chunk) {
   const std::string& sha256 = chunk.sha256();
+  const auto complete = [] { return ChunkOutcome::complete; };
   if (store.has(sha256)) return ChunkOutcome::complete;
   const auto appended = store.append(sha256, chunk.offset(), chunk.data());
+  // Another process may have been quicker; commit() then clears away what was appended in vain.
+  if (store.has(sha256)) return store.commit(sha256).transform(complete);
   if (!appended) {
-    if (store.has(sha256)) return ChunkOutcome::complete;
     if (chunk.offset() < store.partial_bytes(sha256)) return ChunkOutcome::more;
     return std::unexpected(appended.error());
   }
@@ -41,7 +43,7 @@ std::expected<ChunkOutcome, Error> take_chunk(ArtifactStore& store, const Artifa
     return std::unexpected(Error{std::format("artifact {}: an empty chunk came at {} of {} bytes", sha256.substr(0, 12),
                                              here, chunk.total_bytes())});
   }
-  return store.commit(sha256).transform([] { return ChunkOutcome::complete; });
+  return store.commit(sha256).transform(complete);
 }
 
 }  // namespace finch::protocol
