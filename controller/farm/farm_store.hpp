@@ -101,6 +101,7 @@ class FarmStore {
   std::expected<std::vector<JobStatus>, Error> leased();
 
   // Devices (also trainers on other machines: whatever was invited) ---------------------------------------------
+  // Connected or, if it is still known, disconnected now.
   std::expected<void, Error> device_seen(const protocol::DeviceDescription& description, bool connected);
   std::expected<void, Error> disconnect_all();
   std::expected<std::vector<DeviceRecord>, Error> devices();
