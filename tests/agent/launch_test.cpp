@@ -38,7 +38,7 @@ std::expected<LaunchEvent, Error> launch(const LaunchRequest& request, std::stop
 
 // Starts a shell script in the place of finch-agent.
 std::expected<LaunchEvent, Error> launch_script(const std::string& script, std::stop_token stop = {},
-                                                std::chrono::seconds silence = std::chrono::seconds(60)) {
+                                                std::chrono::milliseconds silence = std::chrono::minutes(1)) {
   const TemporaryFolder folder;
   const std::filesystem::path program = folder.write("agent", "#!/bin/sh\n" + script + "\n");
   chmod(program.c_str(), 0755);
@@ -222,10 +222,10 @@ TEST(Launch, AnEndWithoutAResultIsAnError) {
 }
 
 TEST(Launch, AHungProcessIsEnded) {
-  const auto event = launch_script("exec sleep 1000", {}, std::chrono::seconds(1));
+  const auto event = launch_script("exec sleep 1000", {}, std::chrono::milliseconds(200));
   ASSERT_FALSE(event);
   EXPECT_TRUE(event.error().retryable);
-  EXPECT_THAT(event.error().message, HasSubstr("nothing for 1 s"));
+  EXPECT_THAT(event.error().message, HasSubstr("nothing for 0.2 s"));
 }
 
 TEST(Launch, AStopRequestEndsTheProcess) {
