@@ -13,9 +13,9 @@ namespace finch::agent {
 struct AgentSettings {
   std::string name;  // as invited
   std::string profile;
-  std::string library;  // ONNX Runtime's file or folder; empty: searched for
-  SystemFiles files;
-  Launcher launcher;
+  std::string library{};  // ONNX Runtime's file or folder; empty: searched for
+  SystemFiles files{};
+  Launcher launcher{};
 };
 
 // Thread safe as JobHandler asks: run() on one thread, hello() on another.

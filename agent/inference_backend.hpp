@@ -54,7 +54,7 @@ class InferenceBackend {
  public:
   virtual ~InferenceBackend() = default;
   virtual std::string version() const = 0;
-  // Those that load() takes: "cpu", "xnnpack".
+  // Those that load() takes: "cpu".
   virtual std::vector<std::string> providers() const = 0;
   // Errors: no such file, not a model (truncated, damaged), an operator or a provider that the runtime lacks.
   virtual std::expected<std::unique_ptr<InferenceSession>, Error> load(const std::filesystem::path& model,

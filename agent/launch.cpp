@@ -190,14 +190,13 @@ std::expected<LaunchEvent, Error> launch(const LaunchSettings& settings, const L
     std::array<pollfd, 3> wanted{{{stopped.get(), POLLIN, 0},
                                   {events->read.get(), POLLIN, 0},
                                   {errors_open ? errors->read.get() : -1, POLLIN, 0}}};
-    const auto silence = std::chrono::duration_cast<std::chrono::milliseconds>(settings.silence);
-    const int ready = poll(wanted.data(), wanted.size(), static_cast<int>(silence.count()));
+    const int ready = poll(wanted.data(), wanted.size(), static_cast<int>(settings.silence.count()));
     if (ready < 0 && errno == EINTR) continue;
     if (stop.stop_requested()) return std::unexpected(Error{"stopped", true});
     if (ready == 0) {
-      return std::unexpected(
-          Error{std::format("the measuring process reported nothing for {} s and was ended", settings.silence.count()),
-                true});
+      return std::unexpected(Error{std::format("the measuring process reported nothing for {} s and was ended",
+                                               std::chrono::duration<double>(settings.silence).count()),
+                                   true});
     }
     if (wanted[2].revents != 0) last_words.append(read_available(errors->read.get(), errors_open));
     if (wanted[1].revents == 0) continue;

@@ -15,8 +15,8 @@
 namespace finch::agent {
 
 struct LaunchSettings {
-  std::filesystem::path program;      // finch-agent; empty: the running program
-  std::chrono::seconds silence{600};  // a process that reports nothing for so long is hung
+  std::filesystem::path program;               // finch-agent; empty: the running program
+  std::chrono::milliseconds silence{600'000};  // a process that reports nothing for so long is hung
 };
 
 // How measure() and evaluate() start their processes; tests put a script in its place.

@@ -38,8 +38,13 @@ SessionSettings settings_of(const LaunchRequest& request) {
 std::expected<std::unique_ptr<InferenceSession>, Error> load_candidate(const LaunchRequest& request,
                                                                        InferenceBackend& backend) {
   auto session = backend.load(request.model(), settings_of(request));
-  if (!session) return std::unexpected(Error{std::format("model {}: {}", request.model(), session.error().message)});
-  return session;
+  if (session) return session;
+  std::string why = session.error().message;
+  if (const std::string prefix = "Load model from " + request.model() + " failed:"; why.starts_with(prefix)) {
+    why.erase(0, prefix.size());
+  }
+  if (why.contains("Protobuf parsing failed")) why = "it is no ONNX file, or not a whole one";
+  return std::unexpected(Error{std::format("model {} cannot be loaded: {}", request.model(), why)});
 }
 
 LaunchEvent probe(InferenceBackend& backend) {

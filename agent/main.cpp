@@ -25,6 +25,7 @@
 #include "agent/measurement_json.hpp"
 #include "agent/remembered_controller.hpp"
 #include "protocol/artifact_store.hpp"
+#include "protocol/identity.hpp"
 
 namespace fs = std::filesystem;
 using namespace finch;
@@ -130,12 +131,19 @@ int run_agent(const Options& options, const std::stop_token& stop) {
   return ended ? kDone : complain({ended.error().message});
 }
 
+std::string read_file(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
 int join_and_run(Options options, const std::stop_token& stop) {
   const fs::path state = options.state_folder();
   const auto endpoint = agent::parse_endpoint(options.controller);
   if (!endpoint) return complain(endpoint.error());
+  // Pasting the command again, or after a restart of the board, is no second joining; another authority is.
   const auto recalled = agent::recall_controller(state);
-  if (recalled && recalled->has_value() && fs::exists(state / "cert.pem")) {
+  if (recalled && recalled->has_value() && fs::exists(state / "cert.pem") &&
+      protocol::fingerprint_of(read_file(state / "authority.pem")) == options.fingerprint) {
     std::cerr << std::format("finch-agent: {} has joined before as {}; going on with that\n", state.string(),
                              (*recalled)->name);
     return run_agent(options, stop);
@@ -294,7 +302,7 @@ int main(int argc, char** argv) {
 
   CLI::App* measuring = app.add_subcommand("measure", "Measure a model on this machine");
   add_model_options(*measuring, options);
-  measuring->add_option("--tier", options.tier, "quick (5 s), screen (20 s) or certify (minutes)")
+  measuring->add_option("--tier", options.tier, "quick (4 s), screen (16 to 28 s) or certify (2 to 3 minutes)")
       ->check(CLI::IsMember(agent::tier_names()))
       ->capture_default_str();
   measuring->add_option("--batch", options.batch, "Samples in an inference")

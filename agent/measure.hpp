@@ -18,11 +18,11 @@
 namespace finch::agent {
 
 struct MeasureSettings {
-  Launcher launcher;
-  SystemFiles files;
-  std::string library;  // ONNX Runtime's file or folder; empty: searched for
+  Launcher launcher{};
+  SystemFiles files{};
+  std::string library{};  // ONNX Runtime's file or folder; empty: searched for
   // Shares of 0..1 and what is being done, from the calling thread.
-  std::function<void(double, const std::string&)> on_progress;
+  std::function<void(double, const std::string&)> on_progress{};
 };
 
 struct MeasureOutcome {

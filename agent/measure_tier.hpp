@@ -5,11 +5,11 @@
 //   screen   3..5 x 4            0.5 s + 0.5 s                 1..2 s       12, 20             1 %
 //   certify  3..6 x 10           2 s + 0.5 s                   1..10 s      30, 60             1 %
 //
-// quick takes about 5 s: for tutorials and tests. screen is the search's: its blocks take 12 s, or 20 s when the
-// interval is still too wide at the first look, and its warm-ups about 5 s. certify is for finalists, MLPerf-like: at
+// quick takes about 4 s: for tutorials and tests. screen is the search's: 12 s of blocks, 16 s in all; when the
+// interval is still too wide at the first look 20 s of blocks, 28 s in all. certify is for finalists, MLPerf-like: at
 // least 60 s and 1,024 queries of the candidate, and then a second session (3 x 4 rounds of 0.5 s + 0.5 s) that must
-// agree within 2 %; about 100 s, at most about 4 minutes. A model slower than a block makes all of them longer: a block
-// holds whole queries.
+// agree within 2 %; about 100 s in all, about 3 minutes when the interval is still too wide at the first look. A model
+// slower than a block makes all of them longer: a block holds whole queries.
 #pragma once
 
 #include <optional>

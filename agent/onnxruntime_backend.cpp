@@ -5,7 +5,6 @@
 #include <sys/auxv.h>
 #include <sys/utsname.h>
 
-#include <array>
 #include <cstring>
 #include <format>
 #include <optional>
@@ -265,7 +264,6 @@ class OrtBackend final : public InferenceBackend {
     for (int i = 0; i < count; ++i) {
       const std::string_view name = names[i];
       if (name == "CPUExecutionProvider") providers.emplace_back("cpu");
-      if (name == "XnnpackExecutionProvider") providers.emplace_back("xnnpack");
     }
     static_cast<void>(failure(api_, api_.ReleaseAvailableProviders(names, count)));
     return providers;
@@ -290,21 +288,15 @@ class OrtBackend final : public InferenceBackend {
     OrtSessionOptions* raw = nullptr;
     if (auto why = failure(api_, api_.CreateSessionOptions(&raw))) return std::unexpected(Error{*why});
     const Owned<OrtSessionOptions> options(raw, {api_.ReleaseSessionOptions});
-    const std::string threads = std::to_string(settings.threads);
-    const std::array keys = {"intra_op_num_threads"};
-    const std::array values = {threads.c_str()};
-    const bool xnnpack = settings.provider == "xnnpack";
-    if (!xnnpack && settings.provider != "cpu") {
+    if (settings.provider != "cpu") {
       return std::unexpected(
-          Error{std::format("provider '{}' is not known here; there is: {}", settings.provider, listed(providers()))});
+          Error{std::format("provider '{}' is not supported by this agent; use cpu", settings.provider)});
     }
     // A trained network's denormal weights and activations cost a hundred times a normal one's on some processors.
     for (OrtStatus* status :
          {api_.SetIntraOpNumThreads(raw, settings.threads), api_.SetInterOpNumThreads(raw, 1),
           api_.SetSessionExecutionMode(raw, ORT_SEQUENTIAL), api_.SetSessionGraphOptimizationLevel(raw, ORT_ENABLE_ALL),
-          api_.AddSessionConfigEntry(raw, "session.set_denormal_as_zero", "1"),
-          xnnpack ? api_.SessionOptionsAppendExecutionProvider(raw, "XNNPACK", keys.data(), values.data(), keys.size())
-                  : nullptr}) {
+          api_.AddSessionConfigEntry(raw, "session.set_denormal_as_zero", "1")}) {
       if (auto why = failure(api_, status)) return std::unexpected(Error{*why});
     }
     OrtSession* session = nullptr;
@@ -312,12 +304,6 @@ class OrtBackend final : public InferenceBackend {
     auto made = std::make_unique<OrtModelSession>(api_, Owned<OrtSession>(session, {api_.ReleaseSession}));
     if (auto described = made->describe(); !described) return std::unexpected(described.error());
     return made;
-  }
-
-  static std::string listed(const std::vector<std::string>& names) {
-    std::string list;
-    for (const auto& name : names) list += (list.empty() ? "" : ", ") + name;
-    return list;
   }
 
   const OrtApi& api_;

@@ -14,7 +14,8 @@ namespace finch::agent {
 class SystemFiles {
  public:
   // Empty: the machine itself. A root without proc/ or etc/ takes these from the machine.
-  explicit SystemFiles(std::filesystem::path root = {});
+  SystemFiles() = default;
+  explicit SystemFiles(std::filesystem::path root);
 
   const std::filesystem::path& root() const { return root_; }
   // "/sys/class/thermal" -> where that lies under the root.

@@ -18,16 +18,16 @@ struct Verdict {
 inline constexpr double kForeignLoadLimit = 0.01;
 
 struct Evidence {
-  StateChanges changes;
+  StateChanges changes{};
   bool signatures_agree = true;
   bool outputs_finite = true;
   int unsettled_launches = 0;  // warm-up ran into its cap
   int launches = 0;
   // While the blocks ran, over all launches; absent: the machine does not tell.
-  std::optional<double> foreign_cpu, cpu_pressure, memory_pressure, io_pressure;
-  std::optional<double> half_width;  // of the interval of the log-ratio; absent: too few rounds for one
+  std::optional<double> foreign_cpu{}, cpu_pressure{}, memory_pressure{}, io_pressure{};
+  std::optional<double> half_width{};  // of the interval of the log-ratio; absent: too few rounds for one
   double half_width_wanted = 0.01;
-  std::optional<double> second_session_difference;  // relative; absent: no second session in this tier
+  std::optional<double> second_session_difference{};  // relative; absent: no second session in this tier
 };
 
 // INVALID when anything changed what was measured, DEGRADED when it was disturbed or is not precise enough, VALID

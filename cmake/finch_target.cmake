@@ -17,8 +17,11 @@ function(finch_test name folder)
   if(NOT test_TIMEOUT)
     set(test_TIMEOUT 120)
   endif()
+  # A list must reach ctest's script as one value: its semicolons are escaped.
+  set(labels ${folder} ${test_LABELS})
+  list(JOIN labels "\\;" labels)
   gtest_discover_tests(${name}
     DISCOVERY_MODE PRE_TEST
-    PROPERTIES TIMEOUT ${test_TIMEOUT} LABELS "${folder};${test_LABELS}"
-      ENVIRONMENT "FINCH_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY};FINCH_SOURCE=${PROJECT_SOURCE_DIR}")
+    PROPERTIES TIMEOUT ${test_TIMEOUT} LABELS "${labels}"
+      ENVIRONMENT "FINCH_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}\\;FINCH_SOURCE=${PROJECT_SOURCE_DIR}")
 endfunction()

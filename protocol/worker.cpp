@@ -152,7 +152,7 @@ class Worker {
     hello = handler_.hello();
     hello.set_protocol_version(kProtocolVersion);
     hello.clear_held();
-    if (current_ && !current_->stopped()) *hello.add_held() = current_->lease();
+    if (current_) *hello.add_held() = current_->lease();  // also what still winds down
     for (const Lease& lease : queue_) *hello.add_held() = lease.lease();
     for (const auto& [key, report] : outbox_.reports()) *hello.add_held() = report.lease();
     ask(out);
@@ -308,6 +308,8 @@ class Worker {
       *report.mutable_result() = std::move(result);
       outbox_.put(report);
       save(report.lease().job_key());
+    } else if (!stopping_) {
+      confirm_cancelled(job->lease());
     }
     proceed();
   }
@@ -318,11 +320,21 @@ class Worker {
       save(lease.job_key());
     }
     std::erase_if(queue_, [&](const Lease& held) { return covers(lease, held.lease()); });
-    if (!current_ || !covers(lease, current_->lease())) return;
+    if (!current_ || !covers(lease, current_->lease())) return confirm_cancelled(lease);
+    current_->lease() = lease;
     current_->request_stop();
     if (current_->begun()) return;  // the job thread ends it
     current_.reset();
+    confirm_cancelled(lease);
     proceed();
+  }
+
+  // Only now may the controller take this worker for idle, and measure beside it.
+  void confirm_cancelled(const LeaseRef& lease) {
+    ToController out;
+    *out.mutable_result()->mutable_lease() = lease;
+    out.mutable_result()->mutable_result()->mutable_failure()->set_message("cancelled");
+    send(out);
   }
 
   void pause(std::uint64_t sequence) {

@@ -46,7 +46,8 @@ std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& r
                          .seed = recipe.seed()};
 }
 
-std::expected<search::Network, Error> decode(const protocol::SpaceSpec& spec, std::span<const std::int32_t> genotype,
+std::expected<search::Network, Error> decode(const protocol::SpaceSpec& spec,
+                                             const google::protobuf::RepeatedField<std::int32_t>& genotype,
                                              const Dataset& dataset) {
   const auto space = search::make_search_space(
       {.name = spec.name(), .image = {spec.channels(), spec.height(), spec.width()}, .classes = spec.classes()});

@@ -17,7 +17,8 @@ DataSource data_source(const protocol::DataSpec& spec);
 std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& recipe);
 
 // Errors: what the space says; a space made for other images or classes than the data has.
-std::expected<search::Network, Error> decode(const protocol::SpaceSpec& space, std::span<const std::int32_t> genotype,
+std::expected<search::Network, Error> decode(const protocol::SpaceSpec& space,
+                                             const google::protobuf::RepeatedField<std::int32_t>& genotype,
                                              const Dataset& dataset);
 
 }  // namespace finch::trainer

@@ -1,42 +1,157 @@
-#include "search/search_space.hpp"
-#include "search/cost_model.hpp"
-#include "trainer/evaluation.hpp"
-#include "trainer/teacher.hpp"
-#include "trainer/training.hpp"
-#include "trainer/active_clock.hpp"
+// finch-trainer: the worker that trains. Its child (finch-trainer serve-jobs) does the heavy work.
+#include <signal.h>
+#include <sys/prctl.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <charconv>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
 #include <print>
-#include <fstream>
-using namespace finch; using namespace finch::trainer;
+#include <thread>
+
+#include "protocol/job_process.hpp"
+#include "protocol/worker.hpp"
+#include "trainer/dataset.hpp"
+#include "trainer/jobs.hpp"
+#include "trainer/training_worker.hpp"
+
+namespace {
+
+using namespace finch;
+
+constexpr int kDone = 0, kFailed = 1, kUsage = 2, kInterrupted = 130;
+
+struct WorkerSettings {
+  std::string controller;
+  std::string state;
+  bool die_with_parent = false;
+};
+
+int complain(int code, const std::string& message) {
+  std::println(stderr, "finch-trainer: {}", message);
+  return code;
+}
+
+// Requests a stop at SIGINT or SIGTERM, which must be blocked in every thread.
+class SignalWatch {
+ public:
+  SignalWatch(std::stop_source stop, sigset_t signals)
+      : thread_([this, stop, signals](std::stop_token end) mutable {
+          const timespec period{.tv_sec = 0, .tv_nsec = 100'000'000};
+          while (!end.stop_requested()) {
+            if (const int number = ::sigtimedwait(&signals, nullptr, &period); number > 0) {
+              received_ = number;
+              stop.request_stop();
+            }
+          }
+        }) {}
+  int received() const { return received_; }
+
+ private:
+  std::atomic<int> received_ = 0;
+  std::jthread thread_;
+};
+
+int work(const WorkerSettings& settings) {
+  const std::size_t colon = settings.controller.rfind(':');
+  protocol::WorkerOptions options;
+  const char* const end = settings.controller.data() + settings.controller.size();
+  if (colon == std::string::npos || colon == 0 ||
+      std::from_chars(settings.controller.data() + colon + 1, end, options.port).ptr != end || options.port == 0) {
+    return complain(kUsage, "--controller '" + settings.controller + "': give HOST:PORT, as in 127.0.0.1:7117");
+  }
+  options.host = settings.controller.substr(0, colon);
+  if (options.host.starts_with('[') && options.host.ends_with(']')) {
+    options.host = options.host.substr(1, options.host.size() - 2);
+  }
+  options.state_folder = settings.state;
+  options.log = [](const std::string& line) { std::println(stderr, "{}", line); };
+
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGINT);
+  ::sigaddset(&signals, SIGTERM);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  if (settings.die_with_parent) ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) return complain(kFailed, "cannot find its own program file: " + error.message());
+  const std::filesystem::path state = std::filesystem::absolute(settings.state);
+  trainer::TrainingWorker worker({program, "serve-jobs"}, state / "serve-jobs.log");
+  std::stop_source stop;
+  const SignalWatch watch(stop, signals);
+  const auto done = protocol::run_worker(options, worker, stop.get_token());
+  if (watch.received() == SIGINT) return kInterrupted;
+  return done ? kDone : complain(kFailed, done.error().message);
+}
+
+int inspect(const std::string& format, const std::string& path, bool json) {
+  const auto dataset = trainer::load_dataset({.format = format, .path = path});
+  if (!dataset) return complain(kUsage, dataset.error().message);
+  const trainer::ImageSplit& train = dataset->train;
+  if (json) {
+    const nlohmann::ordered_json facts = {
+        {"format", format},
+        {"path", path},
+        {"channels", train.channels},
+        {"height", train.height},
+        {"width", train.width},
+        {"class_names", dataset->class_names},
+        {"train_samples", train.size()},
+        {"test_samples", dataset->test.size()},
+        {"data_hash", dataset->data_hash},
+    };
+    std::println("{}", facts.dump(2));
+  } else {
+    std::println("{} x {} pixels, {} channel{}; {} classes; {} training and {} test images", train.width, train.height,
+                 train.channels, train.channels == 1 ? "" : "s", dataset->class_names.size(), train.size(),
+                 dataset->test.size());
+  }
+  return kDone;
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
-  at::globalContext().setFlushDenormal(true);
-  auto E = [](const char* n, double d) { const char* v = getenv(n); return v ? atof(v) : d; };
-  at::set_num_threads((int)E("THREADS", 2));
-  auto data = load_dataset({"idx", "/usr/share/datasets/fashion-mnist", 5000, 1});
-  if (!data) { std::println("{}", data.error().message); return 1; }
-  torch::manual_seed((uint64_t)E("SEED", 1));
-  search::Network net;
-  std::string mode = argc > 1 ? argv[1] : "teacher";
-  if (mode == "teacher") net = *teacher_network({data->train.channels, 28, 28}, 10);
-  else {
-    auto space = *search::make_search_space({"mobilenet", {1, 28, 28}, 10});
-    net = *space->decode(*search::parse_genotype(argv[2]));
+  CLI::App app("finch-trainer: trains candidate networks for the controller of a Finch farm.", "finch-trainer");
+  app.footer(
+      "Example:\n  finch-trainer --controller 192.168.1.10:7117 --state ~/.local/state/finch-trainer\n"
+      "`finch run` and `finch serve` start one on their own machine by themselves.");
+  app.require_subcommand(0, 1);
+
+  WorkerSettings settings;
+  app.add_option("--controller", settings.controller, "where `finch serve` or `finch run` listens")
+      ->type_name("HOST:PORT");
+  app.add_option("--state", settings.state, "folder of this worker's identity and cached files")->type_name("DIR");
+  app.add_flag("--die-with-parent", settings.die_with_parent, "end when the program that started this one ends");
+
+  CLI::App& inspector = *app.add_subcommand("inspect", "say what a data set holds");
+  inspector.footer("Example:\n  finch-trainer inspect --format idx /usr/share/datasets/fashion-mnist --json");
+  std::string format = "idx", path;
+  bool json = false;
+  inspector.add_option("--format", format, "idx (files of MNIST's kind) or folder (one folder of images a class)")
+      ->check(CLI::IsMember({"idx", "folder"}))
+      ->capture_default_str();
+  inspector.add_option("path", path, "folder of the data set")->type_name("DIR")->required();
+  inspector.add_flag("--json", json, "for programs to read");
+
+  const CLI::App& server = *app.add_subcommand("serve-jobs", "the child that trains; started by finch-trainer")->group("");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kUsage;
   }
-  auto cost = search::cost_of(net);
-  NetworkModule m(net, data->mean, data->stddev);
-  TrainingOptions o{.epochs = E("EPOCHS", 1), .batch_size = (int64_t)E("BS", 128), .learning_rate = E("LR", 0.1), .weight_decay = E("WD", 5e-4),
-    .loss = {.label_smoothing = E("LS", 0.1), .temperature = E("TEMP", 4), .distillation_weight = E("KD", 0)}, .augmentation = {E("FLIP", 1) > 0, (int64_t)E("CROP", 2)}, .seed = (uint64_t)E("SEED", 1)};
-  torch::Tensor soft;
-  if (getenv("SOFT")) torch::load(soft, std::string(getenv("SOFT")));
-  Training t(m, data->train, soft, o);
-  auto timing = run(t, [](double) {});
-  m.eval();
-  ActiveClock c;
-  double a = top1([&](const torch::Tensor& x) { return m.forward(x); }, data->validation);
-  std::println("cpu {:.0f} s; {} params {} macs {:.1f} s {:.0f} img/s val {:.4f} eval {:.0f} img/s", double(clock()) / CLOCKS_PER_SEC, cost.parameters, cost.macs, timing.seconds, timing.images_per_second, a, 5000 / c.seconds());
-  if (getenv("WRITE_SOFT")) {
-    auto plain = logits_of([&](const torch::Tensor& x) { return m.forward(x); }, data->train);
-    auto flip = logits_of([&](const torch::Tensor& x) { return m.forward(x.flip(3)); }, data->train);
-    torch::save(torch::stack({plain, flip}, 1), std::string(getenv("WRITE_SOFT")));
-    std::println("soft {:.1f} s", c.seconds());
+  if (inspector.parsed()) return inspect(format, path, json);
+  if (server.parsed()) {
+    trainer::JobServer jobs;
+    return protocol::serve_jobs([&](const auto& request, const auto& emit) { jobs.serve(request, emit); });
   }
+  if (settings.controller.empty() || settings.state.empty()) {
+    return complain(kUsage, "give --controller HOST:PORT and --state DIR; finch-trainer --help shows an example");
+  }
+  return work(settings);
 }

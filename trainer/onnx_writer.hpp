@@ -41,23 +41,29 @@ std::expected<std::string, Error> write_quantized_onnx(const search::Network& ne
                                                        std::span<const ActivationRange> ranges,
                                                        const OnnxMetadata& metadata, BatchDimension batch);
 
-// Collects activations and chooses ranges that lose little (not merely min and max). Not thread safe.
+// Collects activations and chooses, per node, the range that loses least: the one of least mean squared error after
+// rounding to 8 bits and clipping, which cuts rare outliers off. A range always holds zero. Not thread safe.
 class RangeObserver {
  public:
-  explicit RangeObserver(std::size_t nodes);
-  // `values`: any number of outputs of the node.
+  explicit RangeObserver(std::size_t nodes) : histograms_(nodes) {}
+  // `values`: any number of outputs of the node. What is not finite is left out.
   void observe(std::int32_t node, std::span<const float> values);
+  // {0, 0} for a node that gave nothing but zeros, or was never observed.
   std::vector<ActivationRange> ranges() const;
 
  private:
+  // Over [-limit, limit]. The limit is a power of two and grows by doubling, which merges bins pairwise: no count is
+  // ever split between bins.
   struct Histogram {
-    float low = 0, high = 0;
-    std::vector<double> counts;
+    float limit = 0;
+    float low = 0, high = 0;  // extremes seen, and zero
+    std::vector<std::int64_t> counts;
   };
   std::vector<Histogram> histograms_;
 };
 
-// Sets denormal values to zero (they can make a trained network slower than a random one); returns how many.
+// Sets denormal weights, biases and means to zero (they can make a trained network slower than a random one); returns
+// how many.
 std::int64_t flush_denormals(NetworkWeights& weights);
 
 }  // namespace finch::trainer

@@ -4,7 +4,6 @@
 
 #include <format>
 #include <memory>
-#include <cstdlib>
 
 #include "trainer/batch_source.hpp"
 
@@ -39,8 +38,6 @@ class Builder {
     activation(name);
   }
 
-  std::int64_t height() const { return builder_.shape(x_).height; }
-
   std::expected<ir::Network, Error> finish(std::int64_t classes) {
     x_ = builder_.add("pool", ir::GlobalAveragePool{}, {x_});
     builder_.add("classifier", ir::Linear{classes}, {x_});
@@ -61,14 +58,11 @@ class Builder {
 }  // namespace
 
 std::expected<ir::Network, Error> teacher_network(const ir::TensorShape& image, std::int64_t classes) {
-  auto E = [](const char* n, int d) { const char* v = getenv(n); return v ? atoi(v) : d; };
   Builder builder(image);
-  builder.convolution("stem", E("T0", 32), E("TK", 5), 2, true);
-  for (int i = 0; i < E("TB0", 0); ++i) builder.residual_block(std::format("stage0.block{}", i));
-  builder.convolution("stage1.down", E("T1", 64), 3, E("TS1", 1), true);
-  for (int i = 0; i < E("TB1", 1); ++i) builder.residual_block(std::format("stage1.block{}", i));
-  builder.convolution("stage2.down", E("T2", 128), 3, 2, true);
-  for (int i = 0; i < E("TB2", 1); ++i) builder.residual_block(std::format("stage2.block{}", i));
+  builder.convolution("stem", 24, 5, 2, true);
+  builder.convolution("stage1.down", 48, 3, image.height > 40 ? 2 : 1, true);
+  builder.convolution("stage2.down", 96, 3, 2, true);
+  builder.residual_block("stage2.block0");
   return builder.finish(classes);
 }
 

@@ -77,6 +77,7 @@ std::expected<void, Error> CampaignRun::replay() {
     if (auto applied = state_.apply(event); !applied) return applied;
   }
   base_seconds_ = state_.seconds;
+  failed_before_ = state_.failed;
   return {};
 }
 
@@ -93,7 +94,7 @@ CampaignRun::Step CampaignRun::record(const std::string& type, nlohmann::json da
 std::expected<void, Error> CampaignRun::run(const Home& home, FarmStore& store,
                                             const std::function<void(const CampaignStatus&)>& show,
                                             std::stop_token stop) {
-  board_ = std::make_unique<JobBoard>(store, state_.run_id);
+  base_seconds_ = state_.seconds;
   opened_ = std::chrono::steady_clock::now();
   if (state_.seconds > 0)
     say(std::format("going on after {:.0f} s of campaign time, {} candidates known", state_.seconds,
@@ -101,9 +102,8 @@ std::expected<void, Error> CampaignRun::run(const Home& home, FarmStore& store,
   auto next_show = std::chrono::steady_clock::time_point{};
   std::expected<void, Error> outcome;
   while (outcome && !finished() && !stop.stop_requested()) {
-    outcome = board_->refresh();
     const auto before = state_.seconds;
-    if (outcome) outcome = state_.finalists ? finalist_stage(home) : advance(home, store);
+    outcome = step(home, store);
     if (std::chrono::steady_clock::now() >= next_show || !outcome || finished()) {
       next_show = std::chrono::steady_clock::now() + kShow;
       CampaignStatus snapshot = status();
@@ -113,7 +113,7 @@ std::expected<void, Error> CampaignRun::run(const Home& home, FarmStore& store,
     // Something happened: more may be possible at once.
     if (outcome && state_.seconds == before) std::this_thread::sleep_for(kTick);
   }
-  if (!finished()) board_->withdraw_all();
+  if (board_ && !finished()) board_->withdraw_all();
   board_.reset();
   if (!outcome) return outcome;
   if (!finished())
@@ -122,13 +122,20 @@ std::expected<void, Error> CampaignRun::run(const Home& home, FarmStore& store,
   return {};
 }
 
-CampaignRun::Step CampaignRun::advance(const Home& home, FarmStore& store) {
+CampaignRun::Step CampaignRun::note(const std::string& text) {
+  return std::ranges::find(state_.notes, text) == state_.notes.end() ? record("note", {{"text", text}}) : Step{};
+}
+
+CampaignRun::Step CampaignRun::step(const Home& home, FarmStore& store) {
+  if (!board_) board_ = std::make_unique<JobBoard>(store, state_.run_id);
+  if (auto refreshed = board_->refresh(); !refreshed) return refreshed;
   if (!state_.data) {
     // Asked for first: the trainer reads the data while the device is waited for.
     if (auto read = read_data(); !read) return read;
   }
-  if (!state_.device) return find_device(store);
+  if (!device_known_) return find_device(store);
   if (!state_.data) return {};
+  if (state_.finalists) return finalist_stage(home);
   return state_.teacher_settled ? search_stage() : settle_teacher(home);
 }
 
@@ -147,6 +154,27 @@ CampaignRun::Step CampaignRun::find_device(FarmStore& store) {
   }
   protocol::DeviceDescription device;
   device.ParseFromString(found->description);
+  if (auto checked = check_device(device); !checked) return checked;
+  device_known_ = true;
+  if (state_.device && state_.device->state_hash() == device.state_hash()) return {};
+  if (state_.device) {
+    const std::string text =
+        "the device changed while the campaign stood still (its system, its settings or its runtime): "
+        "measurements before and after are not of the same state";
+    say(text);
+    if (auto noted = note(text); !noted) return noted;
+  }
+  for (const std::string& reason : device.cannot_measure()) {
+    if (auto noted = note("not measured: " + reason); !noted) return noted;
+  }
+  say(std::format("device {}: {}, {} cores, {} {}", wanted.name, device.cpu_model(), device.cores(),
+                  device.runtimes(0).name(), device.runtimes(0).version()));
+  return record("device", {{"device", to_json(device)}});
+}
+
+// Whether the campaign can have there what it asks for.
+CampaignRun::Step CampaignRun::check_device(const protocol::DeviceDescription& device) const {
+  const DeviceConfig& wanted = state_.config.devices.front();
   const auto offers = [](const auto& list, const std::string& name) {
     return std::ranges::find(list, name) != list.end();
   };
@@ -178,12 +206,7 @@ CampaignRun::Step CampaignRun::find_device(FarmStore& store) {
                           deploy.runtime, wanted.name, known, deploy.provider),
               ExitCode::usage});
   }
-  for (const std::string& reason : device.cannot_measure()) {
-    if (auto noted = record("note", {{"text", "not measured: " + reason}}); !noted) return noted;
-  }
-  say(std::format("device {}: {}, {} cores, {} {}", wanted.name, device.cpu_model(), device.cores(), runtime->name(),
-                  runtime->version()));
-  return record("device", {{"device", to_json(device)}});
+  return {};
 }
 
 CampaignRun::Step CampaignRun::read_data() {
@@ -216,12 +239,14 @@ CampaignRun::Step CampaignRun::settle_teacher(const Home& home) {
   *job.mutable_recipe() = recipe(teacher.epochs);
   job.mutable_recipe()->set_learning_rate(teacher.learning_rate);
   if (teacher.torchscript) {
-    protocol::ArtifactStore artifacts(home.artifacts());
-    const auto added = artifacts.add_file(*teacher.torchscript);
-    if (!added) return std::unexpected(Error{added.error().message});
-    job.mutable_torchscript()->set_sha256(*added);
-    job.mutable_torchscript()->set_size_bytes(
-        static_cast<std::int64_t>(std::filesystem::file_size(*teacher.torchscript)));
+    if (!torchscript_) {
+      const auto added = protocol::ArtifactStore(home.artifacts()).add_file(*teacher.torchscript);
+      if (!added) return std::unexpected(Error{added.error().message});
+      torchscript_.emplace();
+      torchscript_->set_sha256(*added);
+      torchscript_->set_size_bytes(static_cast<std::int64_t>(std::filesystem::file_size(*teacher.torchscript)));
+    }
+    *job.mutable_torchscript() = *torchscript_;
     request.description = "loading the teacher";
   }
   const auto done = board_->result_of(request);
@@ -233,7 +258,7 @@ CampaignRun::Step CampaignRun::settle_teacher(const Home& home) {
                   100 * result.trained_teacher().validation_top1()));
   return record("teacher", {{"result", to_json(result.trained_teacher())},
                             {"reused", (*done)->reused},
-                            {"paused_seconds", result.paused_seconds()}});
+                            {"paused_seconds", (*done)->reused ? 0 : result.paused_seconds()}});
 }
 
 protocol::DataSpec CampaignRun::data_spec() const {

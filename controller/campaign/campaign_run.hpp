@@ -23,17 +23,21 @@ class CampaignRun : public Campaign {
                                  const std::function<void(const CampaignStatus&)>& show, std::stop_token stop) override;
   std::expected<CampaignResult, Error> result() override;
 
- private:
   using Step = std::expected<void, Error>;
+  // All that can be done now, without waiting: takes in what the farm has finished and asks for what is due next.
+  // REQUIRES: not finished.
+  Step step(const Home& home, FarmStore& store);
 
+ private:
   // Writes the event and takes it in; every change of state_ goes through here.
   Step record(const std::string& type, nlohmann::json data);
   double now() const;
   void say(std::string line) { log_.push_back(std::move(line)); }
+  Step note(const std::string& text);  // once, however often it comes up
 
   // Stages: each does what can be done now and returns.
-  Step advance(const Home& home, FarmStore& store);
   Step find_device(FarmStore& store);
+  Step check_device(const protocol::DeviceDescription& device) const;
   Step read_data();
   Step settle_teacher(const Home& home);
 
@@ -45,6 +49,7 @@ class CampaignRun : public Campaign {
   Step tell(const CandidateState& candidate, std::vector<double> objectives, double violation,
             const std::string& outcome);
   Step fail(const CandidateState& candidate, const std::string& why);
+  bool hopeless() const;  // nothing but failures so far
   bool budget_left() const;
   double finalist_reserve() const;  // seconds, an estimate from what was measured so far
   Step choose_finalists();
@@ -59,7 +64,8 @@ class CampaignRun : public Campaign {
   protocol::Recipe recipe(double epochs) const;
   protocol::SpaceSpec space_spec() const;
   protocol::Deploy deploy(const std::string& precision) const;
-  // A measurement of the file; measured anew when INVALID, twice at most. Failure when it stays so.
+  // A measurement of the file; measured anew when INVALID, twice at most. A failure when it stays so, or when it lacks
+  // what the campaign optimises.
   std::expected<std::optional<JobOutcome>, Error> measure(const protocol::ArtifactRef& model,
                                                           const std::string& precision, const std::string& tier,
                                                           const std::string& what);
@@ -73,8 +79,11 @@ class CampaignRun : public Campaign {
   std::unique_ptr<JobBoard> board_;
   std::vector<std::string> log_;
   std::chrono::steady_clock::time_point opened_ = std::chrono::steady_clock::now();
-  double base_seconds_ = 0;  // campaign time before this process
+  double base_seconds_ = 0;         // campaign time before this process
+  std::int64_t failed_before_ = 0;  // candidates, in earlier processes
   bool waiting_said_ = false;
+  bool device_known_ = false;  // it was connected since this process began
+  std::optional<protocol::ArtifactRef> torchscript_;
 };
 
 }  // namespace finch::controller

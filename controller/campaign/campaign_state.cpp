@@ -6,6 +6,8 @@
 #include <cmath>
 #include <format>
 #include <limits>
+#include <stdexcept>
+#include <utility>
 
 namespace finch::controller {
 namespace {
@@ -13,7 +15,8 @@ namespace {
 template <typename Message>
 Message from_json(const nlohmann::json& json) {
   Message message;
-  (void)google::protobuf::util::JsonStringToMessage(json.dump(), &message);
+  const auto parsed = google::protobuf::util::JsonStringToMessage(json.dump(), &message);
+  if (!parsed.ok()) throw std::runtime_error(parsed.ToString());
   return message;
 }
 
@@ -62,14 +65,20 @@ bool CampaignState::admissible(const search::Genotype& genotype) const {
          within(limits.memory_mb, static_cast<double>(cost.peak_activation_bytes) / (1 << 20));
 }
 
-std::vector<double> CampaignState::objectives(double top1, double latency_ms, const search::Cost& cost) const {
+bool CampaignState::wants(const std::string& objective) const {
+  return std::ranges::find(config.objectives, objective, &ObjectiveConfig::name) != config.objectives.end();
+}
+
+std::vector<double> CampaignState::objectives(double top1, const protocol::Measurement& measurement,
+                                              const search::Cost& cost) const {
   std::vector<double> values;
   for (const ObjectiveConfig& objective : config.objectives) {
     if (objective.name == "accuracy") values.push_back(100 - 100 * top1);
-    if (objective.name == "latency") values.push_back(latency_ms);
+    if (objective.name == "latency") values.push_back(measurement.latency_median_ms());
     if (objective.name == "parameters") values.push_back(static_cast<double>(cost.parameters));
     if (objective.name == "macs") values.push_back(static_cast<double>(cost.macs));
     if (objective.name == "memory") values.push_back(static_cast<double>(cost.peak_activation_bytes));
+    if (objective.name == "energy") values.push_back(measurement.energy_net_mj());
   }
   return values;
 }
@@ -93,28 +102,31 @@ std::expected<void, Error> CampaignState::start_search() {
 }
 
 std::expected<void, Error> CampaignState::apply_asked(const Event& event) {
-  if (!proposed) {  // a replay: the algorithm must propose what it proposed then
-    const auto again = algorithm_->ask(1);
-    if (!again.empty()) proposed = again.front();
-  }
-  const std::string recorded = event.data.at("genotype");
-  if (!proposed || search::to_string(proposed->genotype) != recorded) {
+  if (!algorithm_) throw std::runtime_error("a proposal before the data are known");
+  if (!answer) answer = algorithm_->ask(1);  // a replay: the algorithm must propose what it proposed then
+  const auto proposals = *std::exchange(answer, std::nullopt);
+  const auto written = [](const std::string& genotype) { return genotype.empty() ? "nothing" : genotype; };
+  const std::string recorded = event.data.value("genotype", "");
+  const std::string proposed = proposals.empty() ? "" : search::to_string(proposals.front().genotype);
+  if (proposed != recorded) {
     return std::unexpected(Error{std::format(
         "event {}: the search proposed {} then and proposes {} now; this run was made by another version of Finch",
-        event.sequence, recorded, proposed ? search::to_string(proposed->genotype) : "nothing")});
+        event.sequence, written(recorded), written(proposed))});
   }
+  exhausted = proposals.empty();
+  if (exhausted) return {};
   CandidateState candidate;
-  candidate.id = proposed->id;
-  candidate.genotype = proposed->genotype;
-  candidate.parent = proposed->parent;
+  candidate.id = proposals.front().id;
+  candidate.genotype = proposals.front().genotype;
+  candidate.parent = proposals.front().parent;
   candidate.cost = cost_of(candidate.genotype);
   candidates[candidate.id] = std::move(candidate);
-  proposed.reset();
   return {};
 }
 
 void CampaignState::apply_told(const Event& event) {
   CandidateState& candidate = candidates.at(event.data.at("id"));
+  if (candidate.told) throw std::runtime_error("the candidate was told before");
   search::Outcome outcome;
   outcome.objectives = event.data.at("objectives").get<std::vector<double>>();
   // JSON has no infinity: a failure is written as null.
@@ -124,6 +136,7 @@ void CampaignState::apply_told(const Event& event) {
   candidate.outcome = event.data.at("outcome");
   candidate.told_seconds = event.seconds;
   algorithm_->tell(candidate.id, outcome);
+  exhausted = false;
   if (outcome.violation <= 0 && !outcome.objectives.empty()) {
     ++evaluated;
     front.insert({candidate.id, outcome.objectives});
@@ -135,8 +148,9 @@ void CampaignState::apply_told(const Event& event) {
 }
 
 void CampaignState::apply_finalist(const Event& event) {
+  if (!finalists) throw std::runtime_error("a finalist before they were chosen");
   const auto found = std::ranges::find(*finalists, event.data.at("id").get<search::CandidateId>(), &FinalistState::id);
-  if (found == finalists->end()) return;
+  if (found == finalists->end()) throw std::runtime_error("not one of the finalists");
   const bool was_reused = event.data.value("reused", false);
   if (event.type == "finalist_trained") found->trained = from_json<protocol::TrainedCandidate>(event.data.at("result"));
   if (event.type == "finalist_failed") found->failure = event.data.at("why");
@@ -152,59 +166,71 @@ void CampaignState::apply_finalist(const Event& event) {
   }
 }
 
+std::expected<void, Error> CampaignState::apply_created(const Event& event) {
+  auto parsed = parse_campaign(event.data.at("config"), event.data.at("file").get<std::string>());
+  if (!parsed) return std::unexpected(parsed.error());
+  config = std::move(*parsed);
+  profile.name = event.data.at("profile");
+  run_id = event.data.at("run_id");
+  version = event.data.at("version");
+  started = event.utc;
+  return {};
+}
+
+std::expected<void, Error> CampaignState::apply_one(const Event& event) {
+  const auto& content = event.data;
+  if (event.type == "created") return apply_created(event);
+  if (event.type == "device") {
+    device = from_json<protocol::DeviceDescription>(content.at("device"));
+  } else if (event.type == "data") {
+    data = from_json<protocol::DataFacts>(content.at("result"));
+    return start_search();
+  } else if (event.type == "teacher") {
+    teacher_settled = true;
+    if (content.contains("result")) teacher = from_json<protocol::TrainedTeacher>(content.at("result"));
+  } else if (event.type == "asked") {
+    return apply_asked(event);
+  } else if (event.type == "screened") {
+    CandidateState& candidate = candidates.at(content.at("id"));
+    candidate.screen = from_json<protocol::Measurement>(content.at("result"));
+    candidate.reused = content.value("reused", false);
+  } else if (event.type == "trained") {
+    CandidateState& candidate = candidates.at(content.at("id"));
+    candidate.trained = from_json<protocol::TrainedCandidate>(content.at("result"));
+    candidate.reused = content.value("reused", false);
+  } else if (event.type == "told") {
+    apply_told(event);
+  } else if (event.type == "search_closed") {
+    search_closed = content.at("why");
+  } else if (event.type == "finalists") {
+    finalists.emplace();
+    for (const auto& id : content.at("ids")) {
+      FinalistState finalist;
+      finalist.id = candidates.at(id).id;
+      finalists->push_back(std::move(finalist));
+    }
+  } else if (event.type.starts_with("finalist_")) {
+    apply_finalist(event);
+  } else if (event.type == "note") {
+    notes.push_back(content.at("text"));
+  } else if (event.type == "finished") {
+    status = content.at("status");
+    finished = event.utc;
+  } else {
+    return std::unexpected(Error{std::format(
+        "event {}: '{}' is not known; this run was made by a newer version of Finch", event.sequence, event.type)});
+  }
+  return {};
+}
+
 std::expected<void, Error> CampaignState::apply(const Event& event) {
-  const auto& data_ = event.data;
   try {
     const std::string before = stage();
-    const double waited = data_.value("paused_seconds", 0.0);
+    if (auto applied = apply_one(event); !applied) return applied;
+    const double waited = event.data.value("paused_seconds", 0.0);
     waiting_seconds += waited;
     stage_waiting[before] += waited;
-    if (data_.value("reused", false)) ++reused;
-    if (event.type == "created") {
-      auto parsed = parse_campaign(data_.at("config"), data_.at("file").get<std::string>());
-      if (!parsed) return std::unexpected(parsed.error());
-      config = std::move(*parsed);
-      profile.name = data_.at("profile");
-      run_id = data_.at("run_id");
-      version = data_.at("version");
-      started = event.utc;
-    } else if (event.type == "device") {
-      device = from_json<protocol::DeviceDescription>(data_.at("device"));
-    } else if (event.type == "data") {
-      data = from_json<protocol::DataFacts>(data_.at("result"));
-      if (auto begun = start_search(); !begun) return begun;
-    } else if (event.type == "teacher") {
-      teacher_settled = true;
-      if (data_.contains("result")) teacher = from_json<protocol::TrainedTeacher>(data_.at("result"));
-    } else if (event.type == "asked") {
-      if (auto asked = apply_asked(event); !asked) return asked;
-    } else if (event.type == "screened") {
-      CandidateState& candidate = candidates.at(data_.at("id"));
-      candidate.screen = from_json<protocol::Measurement>(data_.at("result"));
-      candidate.reused = data_.value("reused", false);
-    } else if (event.type == "trained") {
-      CandidateState& candidate = candidates.at(data_.at("id"));
-      candidate.trained = from_json<protocol::TrainedCandidate>(data_.at("result"));
-      candidate.reused = data_.value("reused", false);
-    } else if (event.type == "told") {
-      apply_told(event);
-    } else if (event.type == "search_closed") {
-      search_closed = data_.at("why");
-    } else if (event.type == "finalists") {
-      finalists.emplace();
-      for (const auto& id : data_.at("ids")) {
-        FinalistState finalist;
-        finalist.id = id;
-        finalists->push_back(std::move(finalist));
-      }
-    } else if (event.type.starts_with("finalist_")) {
-      apply_finalist(event);
-    } else if (event.type == "note") {
-      notes.push_back(data_.at("text"));
-    } else if (event.type == "finished") {
-      status = data_.at("status");
-      finished = event.utc;
-    }
+    if (event.data.value("reused", false)) ++reused;
     seconds = std::max(seconds, event.seconds);
     if (stage() != before) stage_ends[before] = event.seconds;
     return {};

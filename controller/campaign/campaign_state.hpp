@@ -47,10 +47,11 @@ struct FinalistState {
 };
 
 inline constexpr const char* kFinalistPrecisions[] = {"fp32", "int8"};
+inline constexpr const char* kAskedToFinish = "asked to finish";  // a reason to close the search
 
 class CampaignState {
  public:
-  // Error: an event that does not fit (damaged log), or a proposal that differs from the recorded one.
+  // Error: an event that does not fit (damaged log, a newer Finch), or a proposal that differs from the recorded one.
   std::expected<void, Error> apply(const Event& event);
 
   CampaignConfig config;
@@ -71,7 +72,9 @@ class CampaignState {
   double waiting_seconds = 0;
   std::map<std::string, double> stage_ends, stage_waiting;  // campaign seconds at which a stage ended; waiting in it
 
-  std::optional<search::Proposal> proposed;  // just asked of the algorithm; its event comes next
+  // What the algorithm has just answered, one proposal or none; its event comes next.
+  std::optional<std::vector<search::Proposal>> answer;
+  bool exhausted = false;  // it had nothing to propose, and has learnt nothing since
 
   // The space and the algorithm exist once the data are known.
   const search::SearchSpace& space() const { return *space_; }
@@ -82,10 +85,13 @@ class CampaignState {
   bool admissible(const search::Genotype& genotype) const;
   search::Cost cost_of(const search::Genotype& genotype) const;
   // Objective values, minimised, in the campaign's order.
-  std::vector<double> objectives(double top1, double latency_ms, const search::Cost& cost) const;
+  std::vector<double> objectives(double top1, const protocol::Measurement& measurement, const search::Cost& cost) const;
+  bool wants(const std::string& objective) const;
 
  private:
   std::expected<void, Error> start_search();
+  std::expected<void, Error> apply_one(const Event& event);
+  std::expected<void, Error> apply_created(const Event& event);
   std::expected<void, Error> apply_asked(const Event& event);
   void apply_told(const Event& event);
   void apply_finalist(const Event& event);

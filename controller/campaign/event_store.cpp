@@ -50,6 +50,10 @@ std::expected<std::vector<Event>, Error> EventStore::load() {
       if (event.data.is_discarded())
         throw DatabaseFailure{
             Error{std::format("event {} ({}) of this campaign is damaged", event.sequence, event.type)}};
+      if (event.sequence != static_cast<std::int64_t>(events.size()) + 1) {
+        throw DatabaseFailure{Error{
+            std::format("event {} of this campaign is missing; restore campaign.db from a backup", events.size() + 1)}};
+      }
       events.push_back(std::move(event));
     }
     return events;

@@ -58,12 +58,22 @@ CampaignRun::Step CampaignRun::advance_finalist(FinalistState& finalist, const H
     say(std::format("finalist {} failed: {}", finalist.id, result.failure().message()));
     return record("finalist_failed", {{"id", finalist.id}, {"why", result.failure().message()}});
   }
+  for (const char* precision : kFinalistPrecisions) {
+    const auto& files = result.trained_candidate().files();
+    const auto file = std::ranges::find(files, precision, &protocol::ExportedFile::precision);
+    if (file == files.end()) {
+      const std::string why = std::format("the trainer exported no {} file", precision);
+      return record("finalist_failed", {{"id", finalist.id}, {"why", why}});
+    }
+    const auto to = folder_.models() / (file_name(finalist.id, precision) + ".onnx");
+    if (auto kept = keep_artifact(home, file->artifact().sha256(), to); !kept) return kept;
+  }
   say(std::format("finalist {}: {:.2f} % validation after fine-tuning{}", finalist.id,
                   100 * result.trained_candidate().validation_top1(), (*done)->reused ? " (reused)" : ""));
   return record("finalist_trained", {{"id", finalist.id},
                                      {"result", to_json(result.trained_candidate())},
                                      {"reused", (*done)->reused},
-                                     {"paused_seconds", result.paused_seconds()}});
+                                     {"paused_seconds", (*done)->reused ? 0 : result.paused_seconds()}});
 }
 
 CampaignRun::Step CampaignRun::deploy_file(FinalistState& finalist, const protocol::ExportedFile& file,
@@ -76,8 +86,6 @@ CampaignRun::Step CampaignRun::deploy_file(FinalistState& finalist, const protoc
     return record("finalist_failed", {{"id", finalist.id}, {"why", why}});
   };
   if (!known.measurement) {
-    if (auto kept = keep_artifact(home, file.artifact().sha256(), folder_.models() / (name + ".onnx")); !kept)
-      return kept;
     const auto measured = measure(file.artifact(), precision, state_.config.measure.finalist_tier,
                                   std::format("finalist {}", finalist.id));
     if (!measured) return std::unexpected(measured.error());
@@ -131,10 +139,16 @@ CampaignRun::Step CampaignRun::deploy_file(FinalistState& finalist, const protoc
 CampaignRun::Step CampaignRun::keep_artifact(const Home& home, const std::string& sha256,
                                              const std::filesystem::path& to) const {
   std::error_code error;
+  const auto from = protocol::ArtifactStore(home.artifacts()).path_of(sha256);
+  if (!std::filesystem::exists(from, error)) {
+    return std::unexpected(
+        Error{std::format("{}: the file behind a recorded result was removed; put it back, or run the "
+                          "campaign anew with another seed",
+                          from.string())});
+  }
   std::filesystem::path temporary = to;
   temporary += ".tmp";
-  std::filesystem::copy_file(protocol::ArtifactStore(home.artifacts()).path_of(sha256), temporary,
-                             std::filesystem::copy_options::overwrite_existing, error);
+  std::filesystem::copy_file(from, temporary, std::filesystem::copy_options::overwrite_existing, error);
   if (!error) std::filesystem::rename(temporary, to, error);
   if (error) return std::unexpected(Error{std::format("{}: cannot write: {}", to.string(), error.message())});
   return {};
@@ -144,7 +158,7 @@ CampaignRun::Step CampaignRun::conclude() {
   const bool any =
       std::ranges::any_of(*state_.finalists, [](const FinalistState& finalist) { return finalist.failure.empty(); });
   if (!any) return std::unexpected(Error{"every finalist failed; the last: " + state_.finalists->back().failure});
-  return record("finished", {{"status", *state_.search_closed == "asked to finish" ? "finished early" : "finished"}});
+  return record("finished", {{"status", *state_.search_closed == kAskedToFinish ? "finished early" : "finished"}});
 }
 
 FrontModel CampaignRun::front_model(const FinalistState& finalist, const CandidateState& candidate) const {

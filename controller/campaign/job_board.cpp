@@ -39,12 +39,17 @@ std::expected<std::optional<JobOutcome>, Error> JobBoard::result_of(const JobReq
 }
 
 std::expected<void, Error> JobBoard::refresh() {
-  for (auto& [key, job] : jobs_) {
-    if (job.status.state != JobState::queued && job.status.state != JobState::leased) continue;
-    auto status = store_.find(key);
+  for (auto job = jobs_.begin(); job != jobs_.end();) {
+    const auto current = job++;
+    JobStatus& known = current->second.status;
+    if (known.state != JobState::queued && known.state != JobState::leased) continue;
+    auto status = store_.find(current->first);
     if (!status) return std::unexpected(status.error());
-    if (!*status) continue;
-    job.status = std::move(**status);  // what still ran when we asked was not reused
+    if (*status) {
+      known = std::move(**status);  // what still ran when we asked was not reused
+    } else {
+      jobs_.erase(current);  // the farm lost it: submitted again
+    }
   }
   return {};
 }

@@ -75,8 +75,8 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
       if (!finalist.failure.empty() || !finalist.complete()) continue;
       const FinalistFile& file = finalist.files.at(config.deploy.precision);
       complete.push_back(&finalist);
-      points.push_back(state_.objectives(file.evaluation->top1(), file.measurement->latency_median_ms(),
-                                         state_.candidates.at(finalist.id).cost));
+      points.push_back(
+          state_.objectives(file.evaluation->top1(), *file.measurement, state_.candidates.at(finalist.id).cost));
     }
   }
   const auto fronts = search::non_dominated_sort(points);

@@ -4,12 +4,27 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <format>
 #include <utility>
 
 namespace finch::controller {
+
+namespace {
+
+// Empty, or left behind by a finch that was killed before its campaign began.
+bool unused(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) return false;
+  return std::ranges::all_of(std::filesystem::directory_iterator(path, error), [](const auto& entry) {
+    const auto name = entry.path().filename();
+    return name == ".lock" || ((name == "models" || name == "raw") && std::filesystem::is_empty(entry.path()));
+  });
+}
+
+}  // namespace
 
 RunFolder::RunFolder(RunFolder&& other) noexcept
     : path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)) {}
@@ -42,8 +57,7 @@ std::expected<RunFolder, Error> RunFolder::create(const std::filesystem::path& p
             path.string()),
         ExitCode::usage});
   }
-  if (std::filesystem::exists(path, error) &&
-      (!std::filesystem::is_directory(path) || !std::filesystem::is_empty(path))) {
+  if (std::filesystem::exists(path, error) && !unused(path)) {
     return std::unexpected(
         Error{std::format("{}: not an empty folder; choose another with --output", path.string()), ExitCode::usage});
   }

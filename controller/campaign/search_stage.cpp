@@ -24,32 +24,41 @@ CampaignRun::Step CampaignRun::search_stage() {
   for (auto& [id, candidate] : state_.candidates) {
     if (candidate.told) continue;
     if (auto advanced = advance_candidate(candidate); !advanced) return advanced;
+    if (candidate.told && hopeless()) {
+      return std::unexpected(
+          Error{std::format("{} candidates failed and none succeeded; the last, {}; when the cause "
+                            "is gone: finch resume {}",
+                            state_.failed, candidate.outcome, folder_.path().string())});
+    }
   }
   if (!state_.search_closed) return ask_if_free();
   return state_.in_flight() == 0 ? choose_finalists() : Step{};
 }
 
 CampaignRun::Step CampaignRun::ask_if_free() {
-  if (std::filesystem::exists(folder_.finish_request())) return record("search_closed", {{"why", "asked to finish"}});
-  if (state_.evaluated == 0 && state_.failed >= kHopeless) {
-    return std::unexpected(Error{std::format("the first {} candidates all failed; the last: {}", state_.failed,
-                                             state_.candidates.rbegin()->second.outcome)});
-  }
+  // With nothing evaluated there is nothing to finish with: the request waits for the first.
+  if (state_.evaluated > 0 && std::filesystem::exists(folder_.finish_request()))
+    return record("search_closed", {{"why", kAskedToFinish}});
   if (!budget_left()) return record("search_closed", {{"why", "the budget is used up"}});
   const auto& evaluations = state_.config.budget.evaluations;
   const auto in_flight = static_cast<std::int64_t>(state_.in_flight());
-  if (state_.in_flight() >= kInFlight) return {};
+  if (state_.in_flight() >= kInFlight || (state_.exhausted && in_flight > 0)) return {};
   if (evaluations && state_.evaluated + in_flight >= *evaluations) return {};
-  const auto proposals = state_.algorithm().ask(1);
-  if (proposals.empty()) {
-    if (in_flight > 0) return {};
-    return record("search_closed", {{"why", "no network is left that keeps the constraints"}});
+  if (state_.exhausted) return record("search_closed", {{"why", "no network is left that keeps the constraints"}});
+  if (!state_.answer) state_.answer = state_.algorithm().ask(1);
+  // The event is on the disk before anything comes of the proposal; also the event that there was none, because asking
+  // moved the algorithm's random numbers on.
+  nlohmann::json data = nlohmann::json::object();
+  if (!state_.answer->empty()) {
+    const search::Proposal& proposal = state_.answer->front();
+    data = {{"id", proposal.id}, {"genotype", search::to_string(proposal.genotype)}};
+    if (proposal.parent) data["parent"] = *proposal.parent;
   }
-  // The event is on the disk before anything comes of the proposal.
-  state_.proposed = proposals.front();
-  nlohmann::json data = {{"id", proposals.front().id}, {"genotype", search::to_string(proposals.front().genotype)}};
-  if (proposals.front().parent) data["parent"] = *proposals.front().parent;
   return record("asked", std::move(data));
+}
+
+bool CampaignRun::hopeless() const {
+  return state_.evaluated == 0 && state_.failed - failed_before_ >= kHopeless;
 }
 
 bool CampaignRun::budget_left() const {
@@ -102,7 +111,7 @@ CampaignRun::Step CampaignRun::advance_candidate(CandidateState& candidate) {
   const double top1 = candidate.trained->validation_top1();
   say(std::format("candidate {}: {:.2f} %, {:.3f} ms, {} parameters{}", candidate.id, 100 * top1, latency,
                   candidate.cost.parameters, candidate.reused ? " (reused)" : ""));
-  return tell(candidate, state_.objectives(top1, latency, candidate.cost), 0, "evaluated");
+  return tell(candidate, state_.objectives(top1, *candidate.screen, candidate.cost), 0, "evaluated");
 }
 
 CampaignRun::Step CampaignRun::screen(CandidateState& candidate) {
@@ -122,9 +131,11 @@ CampaignRun::Step CampaignRun::screen(CandidateState& candidate) {
   if (!exported) return std::unexpected(exported.error());
   if (!*exported) return {};
   if ((*exported)->result.has_failure()) return fail(candidate, (*exported)->result.failure().message());
-  const auto& file = (*exported)->result.exported_network().files(0);
-  const auto measured =
-      measure(file.artifact(), precision, state_.config.measure.search_tier, std::format("candidate {}", candidate.id));
+  const auto& files = (*exported)->result.exported_network().files();
+  const auto file = std::ranges::find(files, precision, &protocol::ExportedFile::precision);
+  if (file == files.end()) return fail(candidate, "the trainer exported no " + precision + " file");
+  const auto measured = measure(file->artifact(), precision, state_.config.measure.search_tier,
+                                std::format("candidate {}", candidate.id));
   if (!measured) return std::unexpected(measured.error());
   if (!*measured) return {};
   const protocol::JobResult& result = (*measured)->result;
@@ -137,7 +148,8 @@ std::expected<std::optional<JobOutcome>, Error> CampaignRun::measure(const proto
                                                                      const std::string& precision,
                                                                      const std::string& tier, const std::string& what) {
   const std::string& device = state_.config.devices.front().name;
-  for (int attempt = 1; attempt <= kMeasurementAttempts; ++attempt) {
+  int own = 0;  // what an earlier campaign found invalid is tried anew, and does not count
+  for (int attempt = 1;; ++attempt) {
     JobRequest request{
         .job = {},
         .target = device,
@@ -152,15 +164,19 @@ std::expected<std::optional<JobOutcome>, Error> CampaignRun::measure(const proto
     auto done = board_->result_of(request);
     if (!done || !*done || (*done)->result.has_failure()) return done;
     const protocol::Measurement& measurement = (*done)->result.measurement();
-    if (measurement.verdict() != "INVALID") return done;
     std::string reasons;
     for (const std::string& reason : measurement.reasons()) reasons += (reasons.empty() ? "" : ", ") + reason;
-    if (attempt == kMeasurementAttempts)
+    if (measurement.verdict() == "INVALID") {
+      if (!(*done)->reused) ++own;
+      if (own < kMeasurementAttempts) continue;
       (*done)->result.mutable_failure()->set_message(
-          std::format("{} measurements of {} were invalid: {}", attempt, what, reasons));
-    if (attempt == kMeasurementAttempts) return done;
+          std::format("{} measurements of {} were invalid: {}", own, what, reasons));
+    } else if (state_.wants("energy") && !measurement.has_energy_net_mj()) {
+      (*done)->result.mutable_failure()->set_message(
+          std::format("the measurement of {} has no energy{}{}", what, reasons.empty() ? "" : ": ", reasons));
+    }
+    return done;
   }
-  return std::nullopt;
 }
 
 CampaignRun::Step CampaignRun::train(CandidateState& candidate) {
@@ -187,7 +203,7 @@ CampaignRun::Step CampaignRun::train(CandidateState& candidate) {
   return record("trained", {{"id", candidate.id},
                             {"result", to_json(result.trained_candidate())},
                             {"reused", (*done)->reused},
-                            {"paused_seconds", result.paused_seconds()}});
+                            {"paused_seconds", (*done)->reused ? 0 : result.paused_seconds()}});
 }
 
 CampaignRun::Step CampaignRun::tell(const CandidateState& candidate, std::vector<double> objectives, double violation,
@@ -213,8 +229,15 @@ CampaignRun::Step CampaignRun::choose_finalists() {
       points.push_back(candidate.told->objectives);
     }
   }
-  if (ids.empty())
-    return std::unexpected(Error{"no candidate keeps all constraints; loosen [constraints] and run the campaign anew"});
+  if (ids.empty()) {
+    return std::unexpected(Error{
+        state_.dropped > 0 || state_.candidates.empty()
+            ? std::format("no candidate keeps all constraints ({}, {} too slow); loosen [constraints] and run the "
+                          "campaign anew",
+                          *state_.search_closed, state_.dropped)
+            : std::format("no candidate could be evaluated ({}, {} failed); see finch plan for what the campaign needs",
+                          *state_.search_closed, state_.failed)});
+  }
   const auto latency = [&](std::size_t i) {
     return std::log(state_.candidates.at(ids[i]).screen->latency_median_ms());
   };

@@ -21,7 +21,7 @@ const std::vector<ObjectiveConfig>& known_objectives() {
 
 std::string absolute_to(const std::filesystem::path& file, const std::string& path) {
   if (path.empty()) return path;
-  return std::filesystem::weakly_canonical(std::filesystem::absolute(file).parent_path() / path).string();
+  return (std::filesystem::absolute(file).parent_path() / path).lexically_normal().string();
 }
 
 void read_data(TomlReader& reader, CampaignConfig& config) {
@@ -93,7 +93,8 @@ void read_teacher(TomlReader& reader, CampaignConfig& config) {
   table.read("torchscript", torchscript);
   if (!torchscript.empty()) {
     config.teacher.torchscript = absolute_to(config.file, torchscript);
-    if (!std::filesystem::is_regular_file(*config.teacher.torchscript))
+    std::error_code ignored;
+    if (!std::filesystem::is_regular_file(*config.teacher.torchscript, ignored))
       table.complain("torchscript", "there is no file " + *config.teacher.torchscript);
   }
   table.done();
@@ -141,6 +142,8 @@ void read_rest(TomlReader& reader, CampaignConfig& config) {
     DeviceConfig device;
     table.read("name", device.name);
     table.read("profile", device.profile);
+    if (device.profile.ends_with(".toml")) device.profile = absolute_to(config.file, device.profile);
+    if (device.name.empty()) table.complain("name", "a device has a name; see: finch devices");
     table.done();
     config.devices.push_back(device);
   }
@@ -158,7 +161,7 @@ std::string quoted(const std::string& text) {
   std::string result = "\"";
   for (const char character : text) {
     if (character == '"' || character == '\\') result += '\\';
-    if (static_cast<unsigned char>(character) < 0x20) {
+    if (static_cast<unsigned char>(character) < 0x20 || character == 0x7f) {
       result += std::format("\\u{:04x}", static_cast<unsigned>(character));
     } else {
       result += character;
@@ -215,8 +218,9 @@ void resolve(CampaignConfig& config, const DeviceProfile& profile) {
   if (deploy.threads == 0) deploy.threads = profile.deploy_threads;
   if (!config.constraints.latency_ms && profile.latency_budget_ms > 0)
     config.constraints.latency_ms = profile.latency_budget_ms;
-  if (!config.constraints.memory_mb && profile.memory_mb > 0) {
-    config.constraints.memory_mb = static_cast<double>(profile.memory_mb) * profile.memory_budget;
+  if (profile.memory_mb > 0) {
+    const double share = static_cast<double>(profile.memory_mb) * profile.memory_budget;
+    config.constraints.memory_mb = std::min(config.constraints.memory_mb.value_or(share), share);
   }
 }
 

@@ -31,7 +31,8 @@ std::expected<DeviceProfile, Error> load_profile(const std::string& name_or_path
   const bool path = name_or_path.ends_with(".toml");
   const std::filesystem::path file =
       path ? std::filesystem::path(name_or_path) : profiles_folder() / (name_or_path + ".toml");
-  if (!path && !std::filesystem::exists(file)) {
+  std::error_code ignored;
+  if (!path && !std::filesystem::exists(file, ignored)) {
     const auto names = profile_names();
     return std::unexpected(
         Error{std::format("there is no device profile '{}' in {}{}", name_or_path, profiles_folder().string(),

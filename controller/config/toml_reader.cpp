@@ -78,8 +78,11 @@ std::string did_you_mean(std::string_view word, const std::set<std::string>& can
 
 std::expected<std::string, Error> read_text(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);
-  if (!stream || std::filesystem::is_directory(file)) {
-    const int error = std::filesystem::is_directory(file) ? EISDIR : errno;
+  const int failed = errno;
+  std::error_code ignored;
+  const bool folder = std::filesystem::is_directory(file, ignored);
+  if (!stream || folder) {
+    const int error = folder ? EISDIR : failed;
     return std::unexpected(
         Error{std::format("{}: cannot read: {}", file.string(), std::strerror(error)), ExitCode::usage});
   }

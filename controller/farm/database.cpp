@@ -14,11 +14,11 @@ Error describe(sqlite3* database, const std::string& file) {
   const char* remedy = "";
   switch (code & 0xff) {
     case SQLITE_FULL:
-      remedy = "; free some space on this disk, then run the command again";
+      remedy = "; free some space there and run the command again: nothing that was recorded is lost";
       break;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      remedy = "; the file is damaged: restore it from a backup or remove it";
+      remedy = "; the file is damaged: restore it from a backup, or move it away to start anew";
       break;
     case SQLITE_READONLY:
     case SQLITE_CANTOPEN:
@@ -26,7 +26,7 @@ Error describe(sqlite3* database, const std::string& file) {
       remedy = "; check the permissions of the file and its folder";
       break;
     case SQLITE_BUSY:
-      remedy = "; another finch has held it for 20 seconds";
+      remedy = "; another process has held it for 20 seconds: end that one";
       break;
     default:
       break;
@@ -74,7 +74,9 @@ void Statement::bind_one(int index, double value) {
   sqlite3_bind_double(statement_.get(), index, value);
 }
 void Statement::bind_one(int index, std::string_view value) {
-  sqlite3_bind_text64(statement_.get(), index, value.data(), value.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+  // No bytes are an empty text, never NULL.
+  const char* bytes = value.data() == nullptr ? "" : value.data();
+  sqlite3_bind_text64(statement_.get(), index, bytes, value.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
 }
 
 void Database::Close::operator()(sqlite3* database) const {
@@ -103,6 +105,10 @@ std::expected<Database, Error> Database::open(const std::filesystem::path& file,
                             found, version)});
     }
     if (found == version) return database;
+    Statement tables = database.prepare("SELECT count(*) FROM sqlite_master WHERE ? = 0");
+    if (tables.bind(found).step() && tables.integer(0) > 0) {
+      return std::unexpected(Error{database.file_ + ": a database of another program; move it away"});
+    }
   } catch (const DatabaseFailure& failure) {
     return std::unexpected(failure.error);
   }

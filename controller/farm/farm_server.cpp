@@ -5,6 +5,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <format>
+#include <set>
 
 #include "protocol/artifact_transfer.hpp"
 #include "protocol/identity.hpp"
@@ -17,8 +18,13 @@ using asio::ip::tcp;
 using protocol::ToWorker;
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 constexpr std::chrono::milliseconds kPoll{50};
-constexpr std::chrono::seconds kGrace{5};          // for a worker whose connection broke
-constexpr std::chrono::seconds kGraceAtStart{12};  // for workers of an earlier server: their backoff may be long
+constexpr std::chrono::milliseconds kLocalWorkersPoll{250};
+constexpr std::chrono::minutes kLogAgain{10};
+constexpr std::size_t kLinesRemembered = 1000;
+
+std::set<std::string> local_workers(const FarmOptions& options) {
+  return options.local_workers ? std::set<std::string>{kLocalAgent, kLocalTrainer} : std::set<std::string>{};
+}
 
 }  // namespace
 
@@ -28,17 +34,38 @@ FarmServer::FarmServer(asio::io_context& io, const Home& home, FarmOptions optio
       options_(std::move(options)),
       store_(std::move(store)),
       artifacts_(home.artifacts()),
+      dispatcher_(store_,
+                  {.send =
+                       [this](const std::string& worker, const ToWorker& message) {
+                         if (const auto session = workers_.find(worker); session != workers_.end())
+                           session->second->connection->send(message);
+                       },
+                   .disconnect =
+                       [this](const std::string& worker, const std::string&) {
+                         if (const auto session = workers_.find(worker); session != workers_.end())
+                           session->second->connection->close();
+                       },
+                   .has_artifact = [this](const std::string& sha256) { return artifacts_.has(sha256); },
+                   .log = [this](const std::string& line) { log(line); }},
+                  local_workers(options_)),
       acceptor_(io),
-      timer_(io) {}
+      timer_(io),
+      last_call_(io) {}
 
 void FarmServer::log(const std::string& line) const {
   if (options_.log) options_.log(line);
 }
 
-template <typename T>
-bool FarmServer::good(const std::expected<T, Error>& value) const {
-  if (!value) log(value.error().message);
-  return value.has_value();
+void FarmServer::log_once(const std::string& line) {
+  if (logged_.size() > kLinesRemembered) logged_.clear();
+  const auto [logged, first] = logged_.try_emplace(line, Clock::now());
+  if (!first && Clock::now() - logged->second < kLogAgain) return;
+  logged->second = Clock::now();
+  log(line);
+}
+
+bool FarmServer::is_local(const std::string& name) const {
+  return local_workers(options_).contains(name);
 }
 
 std::expected<void, Error> FarmServer::listen() {
@@ -47,26 +74,33 @@ std::expected<void, Error> FarmServer::listen() {
   context_ = *context;
   boost::system::error_code error;
   const auto address = asio::ip::make_address(options_.bind_address, error);
-  if (error)
-    return std::unexpected(
-        Error{std::format("'{}' is no IP address to listen on", options_.bind_address), ExitCode::usage});
+  if (error) {
+    return std::unexpected(Error{
+        std::format("'{}' is no IP address to listen on; use one of this machine, or 0.0.0.0", options_.bind_address),
+        ExitCode::usage});
+  }
   const tcp::endpoint endpoint(address, options_.port);
   acceptor_.open(endpoint.protocol(), error);
-  acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
-  acceptor_.bind(endpoint, error);
+  if (!error) acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor_.bind(endpoint, error);
   if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
   if (error) {
-    return std::unexpected(Error{std::format("cannot listen on {}:{}: {}; choose another port with --port",
-                                             options_.bind_address, options_.port, error.message())});
+    const char* remedy = error == asio::error::address_in_use
+                             ? "end the program that has it (see: ss -ltnp), or choose another with --port"
+                             : "choose another address with --bind or another port with --port";
+    return std::unexpected(Error{std::format("cannot listen on {} port {}: {}; {}", options_.bind_address,
+                                             options_.port, error.message(), remedy)});
   }
   port_ = acceptor_.local_endpoint().port();
-  good(store_.disconnect_all());
-  if (const auto leased = store_.leased(); good(leased)) {
-    for (const JobStatus& job : *leased)
-      orphans_[job.key] = {job.token, Clock::now() + kGraceAtStart, "its worker did not come back"};
+  dispatcher_.begin(Clock::now());
+  if (options_.local_workers) {
+    const std::string host = address.is_unspecified() ? "127.0.0.1" : options_.bind_address;
+    local_ = std::make_unique<LocalWorkers>(
+        home_, LocalWorkers::Options{.controller = std::format("{}:{}", host, port_),
+                                     .profile = options_.local_profile,
+                                     .programs = program_folder(),
+                                     .log = [this](const std::string& line) { log(line); }});
   }
-  if (options_.local_workers)
-    local_ = std::make_unique<LocalWorkers>(home_, port_, options_.local_profile, options_.log);
   asio::co_spawn(io_, accept_for_ever(), asio::detached);
   asio::co_spawn(io_, tend(), asio::detached);
   return {};
@@ -74,88 +108,86 @@ std::expected<void, Error> FarmServer::listen() {
 
 void FarmServer::stop() {
   stopping_ = true;
-  acceptor_.close();
+  boost::system::error_code ignored;
+  acceptor_.close(ignored);
   timer_.cancel();
   local_.reset();
   for (const auto& [id, session] : sessions_) session->connection->close();
-  good(store_.disconnect_all());
+  if (sessions_.empty()) return io_.stop();
   // What hangs must not keep the program from ending.
-  auto last = std::make_shared<asio::steady_timer>(io_, std::chrono::seconds(2));
-  last->async_wait([this, last](boost::system::error_code) { io_.stop(); });
+  last_call_.expires_after(std::chrono::seconds(2));
+  last_call_.async_wait([this](boost::system::error_code) { io_.stop(); });
 }
 
 asio::awaitable<void> FarmServer::accept_for_ever() {
   while (!stopping_) {
     auto [error, socket] = co_await acceptor_.async_accept(kAwait);
-    if (!error) asio::co_spawn(io_, serve(std::move(socket)), asio::detached);
-    if (error && !stopping_) {  // out of descriptors, most likely: others must end first
-      asio::steady_timer pause(io_, std::chrono::seconds(1));
-      co_await pause.async_wait(kAwait);
+    if (stopping_) break;
+    if (!error) {
+      asio::co_spawn(io_, serve(std::move(socket)), asio::detached);
+      continue;
     }
+    log_once(std::format("no further connection can be accepted: {}; raise the limit of open files (ulimit -n)",
+                         error.message()));
+    asio::steady_timer pause(io_, std::chrono::seconds(1));
+    co_await pause.async_wait(kAwait);
   }
 }
 
 asio::awaitable<void> FarmServer::serve(tcp::socket socket) {
-  auto session = std::make_shared<FarmSession>();
+  const auto session = std::make_shared<Session>();
   session->id = next_id_++;
   session->connection = std::make_shared<protocol::Connection>(std::move(socket), context_);
-  const std::string address = session->connection->peer_address();
+  session->address = session->connection->peer_address();
   if (const auto shaken = co_await session->connection->handshake(true); !shaken) {
-    log(std::format("refused a connection from {}: {}", address, shaken.error().message));
+    log_once(std::format("refused a connection from {}: {}", session->address, shaken.error().message));
     co_return;
   }
-  session->certified_name = session->connection->peer_name();
+  session->name = session->connection->peer_name();
+  session->last_heard = Clock::now();
+  session->heartbeat = std::make_unique<asio::steady_timer>(io_);
   sessions_[session->id] = session;
   asio::co_spawn(io_, heartbeats(session), asio::detached);
   const std::string why =
       co_await session->connection->read_frames([this, session](std::string_view frame) { take(*session, frame); });
   sessions_.erase(session->id);
-  gone(*session, why);
+  session->heartbeat->cancel();
+  part(*session, why);
+  if (stopping_ && sessions_.empty()) io_.stop();
 }
 
-asio::awaitable<void> FarmServer::heartbeats(std::shared_ptr<FarmSession> session) {
-  asio::steady_timer timer(io_);
+asio::awaitable<void> FarmServer::heartbeats(std::shared_ptr<Session> session) {
   while (sessions_.contains(session->id)) {
     ToWorker out;
     out.mutable_heartbeat();
-    session->send(out);
-    timer.expires_after(protocol::kHeartbeat);
-    co_await timer.async_wait(kAwait);
+    session->connection->send(out);
+    session->heartbeat->expires_after(protocol::kHeartbeat);
+    co_await session->heartbeat->async_wait(kAwait);
   }
 }
 
-void FarmServer::take(FarmSession& session, std::string_view frame) {
+void FarmServer::take(Session& session, std::string_view frame) {
+  session.last_heard = Clock::now();
   protocol::ToController message;
-  if (!message.ParseFromArray(frame.data(), static_cast<int>(frame.size())))
-    return refuse(session, "that is no message of Finch's", true);
+  if (const auto decoded = protocol::decode_frame_body(frame, message); !decoded) {
+    return refuse(session, decoded.error().message, true);
+  }
   if (message.has_join()) return take_join(session, message.join());
-  if (session.certified_name.empty())
-    return refuse(session,
-                  "a device without a certificate may only join; use the command that finch devices invite prints",
+  if (session.name.empty()) {
+    return refuse(session, "without a certificate it may only join: run the command that finch devices invite prints",
                   true);
+  }
   if (message.has_hello()) return take_hello(session, message.hello());
   if (!session.welcomed) return;
   switch (message.body_case()) {
-    case protocol::ToController::kProgress: {
-      const auto& progress = message.progress();
-      good(store_.report_progress(progress.lease().job_key(), progress.lease().token(), progress.fraction(),
-                                  progress.message()));
-      return;
-    }
+    case protocol::ToController::kProgress:
+      return dispatcher_.take_progress(Clock::now(), session.name, message.progress());
     case protocol::ToController::kResult:
-      return take_result(session, message.result());
+      return dispatcher_.take_result(Clock::now(), session.name, message.result());
     case protocol::ToController::kPaused:
-      if (message.paused().sequence() == session.pause_sequence) session.view.paused = session.view.pause_sent;
-      return schedule();
-    case protocol::ToController::kArtifactWanted: {
-      ToWorker out;
-      if (auto chunk = protocol::read_chunk(artifacts_, message.artifact_wanted())) {
-        *out.mutable_artifact_chunk() = std::move(*chunk);
-      } else {
-        out.mutable_artifact_missing()->set_sha256(message.artifact_wanted().sha256());
-      }
-      return session.send(out);
-    }
+      return dispatcher_.take_paused(Clock::now(), session.name, message.paused());
+    case protocol::ToController::kArtifactWanted:
+      return send_chunk(session, message.artifact_wanted());
     case protocol::ToController::kArtifactOffer:
       return take_offer(session, message.artifact_offer().artifact().sha256());
     case protocol::ToController::kArtifactChunk:
@@ -165,14 +197,17 @@ void FarmServer::take(FarmSession& session, std::string_view frame) {
   }
 }
 
-void FarmServer::take_join(FarmSession& session, const protocol::Join& join) {
+void FarmServer::take_join(Session& session, const protocol::Join& join) {
   const auto invited = store_.redeem(join.token());
-  if (!good(invited)) return refuse(session, "the controller cannot read its records now", false);
-  if (!*invited)
-    return refuse(session,
-                  "this invitation is not known: it was used, has expired or was replaced; make a new one with: finch "
-                  "devices invite NAME",
-                  true);
+  if (!invited) {
+    log(invited.error().message);
+    return refuse(session, "the controller cannot read its records now; try again in a moment", false);
+  }
+  if (!*invited) {
+    return refuse(
+        session,
+        "this invitation was used, has expired or was replaced; make a new one with: finch devices invite NAME", true);
+  }
   const auto authority = protocol::Authority::load_or_create(home_.authority());
   const auto certificate = authority ? authority->issue((*invited)->name, join.certificate_request_pem())
                                      : std::unexpected(authority.error());
@@ -182,73 +217,75 @@ void FarmServer::take_join(FarmSession& session, const protocol::Join& join) {
   out.mutable_joined()->set_profile((*invited)->profile);
   out.mutable_joined()->set_certificate_pem(*certificate);
   out.mutable_joined()->set_authority_pem(authority->certificate_pem());
-  session.send(out);
-  log(std::format("device {} joined from {}", (*invited)->name, session.connection->peer_address()));
+  session.connection->send(out);
+  session.connection->close();
+  log(std::format("{} joined from {}", (*invited)->name, session.address));
 }
 
-void FarmServer::take_hello(FarmSession& session, const protocol::Hello& hello) {
+std::optional<protocol::Refused> FarmServer::objection(const Session& session, const protocol::Hello& hello) {
+  const auto refusal = [](const std::string& reason, bool final) {
+    protocol::Refused refused;
+    refused.set_reason(reason);
+    refused.set_final(final);
+    return refused;
+  };
   if (hello.protocol_version() != protocol::kProtocolVersion) {
-    return refuse(
-        session,
+    return refusal(
         std::format("it speaks version {} of the protocol, this controller version {}; install the same Finch on both",
                     hello.protocol_version(), protocol::kProtocolVersion),
         true);
   }
-  if (session.certified_name == protocol::kControllerName) return refuse(session, "a controller is no worker", true);
-  for (const auto& [id, other] : sessions_) {
-    // A worker that reconnects is quicker than the end of its dead connection: the newer one counts.
-    if (id != session.id && other->welcomed && other->certified_name == session.certified_name)
-      other->connection->close();
+  if (hello.role() != protocol::AGENT && hello.role() != protocol::TRAINER) {
+    return refusal("it is neither an agent nor a trainer", true);
+  }
+  if (session.name == protocol::kControllerName) return refusal("a controller is no worker", true);
+  if (!is_local(session.name)) {
+    const auto admitted = store_.admitted();
+    if (!admitted) return refusal("the controller cannot read its records now", false);
+    if (!admitted->contains(session.name)) {
+      return refusal(
+          std::format("{0} was removed from this farm; invite it anew with: finch devices invite {0}", session.name),
+          true);
+    }
+  }
+  const auto other = workers_.find(session.name);
+  if (other != workers_.end() && Clock::now() - other->second->last_heard < 2 * protocol::kHeartbeat) {
+    return refusal(std::format("{} is connected already, from {}; every device needs an invitation of its own",
+                               session.name, other->second->address),
+                   false);
+  }
+  return std::nullopt;
+}
+
+void FarmServer::take_hello(Session& session, const protocol::Hello& hello) {
+  if (session.welcomed) return;
+  if (const auto refused = objection(session, hello)) return refuse(session, refused->reason(), refused->final());
+  if (const auto other = workers_.find(session.name); other != workers_.end()) {
+    const auto replaced = other->second;  // it has been silent: its end has just not been noticed yet
+    part(*replaced, "it has connected anew");
+    replaced->connection->close();
   }
   session.welcomed = true;
-  session.view = {
-      .id = session.id, .agent = hello.role() == protocol::AGENT, .name = session.certified_name, .host = hello.host()};
+  workers_[session.name] = sessions_.at(session.id);
   ToWorker out;
   out.mutable_welcome()->set_heartbeat_seconds(static_cast<std::uint32_t>(protocol::kHeartbeat.count()));
-  session.send(out);
-  if (session.view.agent) {
-    session.device = hello.device();
-    session.device.set_name(session.certified_name);
-    good(store_.device_seen(session.device, true));
-  }
-  log(std::format("{} {} connected", session.view.agent ? "agent" : "trainer", session.certified_name));
-  for (const protocol::LeaseRef& held : hello.held()) {
-    const auto valid = store_.holds(held.job_key(), held.token());
-    if (good(valid) && *valid) {
-      orphans_.erase(held.job_key());
-      // What kind it is matters for measurements only, and one cannot have gone on undisturbed: it is leased anew.
-      if (session.view.agent) {
-        good(store_.release(held.job_key(), held.token(), "the connection broke during a measurement"));
-      } else {
-        session.job = HeldJob{held.job_key(), held.token(), WorkKind::train};
-        session.view.busy = true;
-        continue;
-      }
-    }
-    ToWorker cancel;
-    *cancel.mutable_cancel()->mutable_lease() = held;
-    session.send(cancel);
-  }
-  look_for_jobs();
+  session.connection->send(out);
+  log(std::format("{} {} connected from {}", hello.role() == protocol::AGENT ? "agent" : "trainer", session.name,
+                  session.address));
+  dispatcher_.connected(Clock::now(), session.name, hello);
 }
 
-void FarmServer::take_result(FarmSession& session, const protocol::ResultReport& report) {
-  const auto recorded = store_.complete(report.lease().job_key(), report.lease().token(),
-                                        report.result().SerializeAsString(), report.result().has_failure());
-  if (!good(recorded)) return;  // not acknowledged: the worker sends it again
+void FarmServer::send_chunk(Session& session, const protocol::ArtifactWanted& wanted) {
   ToWorker out;
-  *out.mutable_result_ack()->mutable_lease() = report.lease();
-  out.mutable_result_ack()->set_accepted(*recorded);
-  session.send(out);
-  orphans_.erase(report.lease().job_key());
-  if (session.job && session.job->key == report.lease().job_key()) {
-    session.job.reset();
-    session.view.busy = false;
+  if (auto chunk = protocol::read_chunk(artifacts_, wanted)) {
+    *out.mutable_artifact_chunk() = std::move(*chunk);
+  } else {
+    out.mutable_artifact_missing()->set_sha256(wanted.sha256());
   }
-  look_for_jobs();
+  session.connection->send(out);
 }
 
-void FarmServer::take_offer(FarmSession& session, const std::string& sha256) {
+void FarmServer::take_offer(Session& session, const std::string& sha256) {
   ToWorker out;
   if (artifacts_.has(sha256)) {
     out.mutable_artifact_have()->set_sha256(sha256);
@@ -256,135 +293,61 @@ void FarmServer::take_offer(FarmSession& session, const std::string& sha256) {
     out.mutable_artifact_wanted()->set_sha256(sha256);
     out.mutable_artifact_wanted()->set_offset(artifacts_.partial_bytes(sha256));
   }
-  session.send(out);
+  session.connection->send(out);
 }
 
-void FarmServer::take_chunk(FarmSession& session, const protocol::ArtifactChunk& chunk) {
-  if (const auto taken = protocol::take_chunk(artifacts_, chunk); !taken)
-    log(session.certified_name + ": " + taken.error().message);
+void FarmServer::take_chunk(Session& session, const protocol::ArtifactChunk& chunk) {
+  if (const auto taken = protocol::take_chunk(artifacts_, chunk); !taken) {
+    log_once(std::format("from {}: {}", session.name, taken.error().message));
+  }
   take_offer(session, chunk.sha256());  // says what comes next: more bytes, or that all is here
 }
 
-void FarmServer::refuse(FarmSession& session, const std::string& reason, bool final) {
+void FarmServer::refuse(Session& session, const std::string& reason, bool final) {
   ToWorker out;
   out.mutable_refused()->set_reason(reason);
   out.mutable_refused()->set_final(final);
-  session.send(out);
+  session.connection->send(out);
   session.connection->close();
-  log(std::format("refused {}: {}",
-                  session.certified_name.empty() ? session.connection->peer_address() : session.certified_name,
-                  reason));
+  log_once(std::format("refused {}: {}", session.name.empty() ? session.address : session.name, reason));
 }
 
-void FarmServer::gone(FarmSession& session, const std::string& why) {
-  if (!session.welcomed) return;
-  if (session.job)
-    orphans_[session.job->key] = {session.job->token, Clock::now() + kGrace,
-                                  std::format("{} was lost: {}", session.certified_name, why)};
-  if (stopping_) return;
-  bool replaced = false;
-  for (const auto& [id, other] : sessions_)
-    replaced = replaced || (other->welcomed && other->certified_name == session.certified_name);
-  if (session.view.agent && !replaced) good(store_.device_seen(session.device, false));
-  log(std::format("{} disconnected: {}", session.certified_name, why));
-  schedule();
+void FarmServer::part(Session& session, const std::string& why) {
+  if (!std::exchange(session.welcomed, false)) return;
+  workers_.erase(session.name);
+  dispatcher_.lost(Clock::now(), session.name, why);
+  if (!stopping_) log(std::format("{} disconnected: {}", session.name, why));
+}
+
+// Those that were removed while they are connected.
+void FarmServer::turn_away_forgotten() {
+  const auto admitted = store_.admitted();
+  if (!admitted) return;
+  for (const auto& [name, session] : workers_) {
+    if (is_local(name) || admitted->contains(name)) continue;
+    refuse(*session, std::format("{} was removed from this farm", name), true);
+  }
 }
 
 asio::awaitable<void> FarmServer::tend() {
-  auto next_workers = Clock::now();
+  auto next_look = Clock::now();
   while (!stopping_) {
-    if (const auto version = store_.data_version(); version != seen_version_) {
-      seen_version_ = version;
-      look_for_jobs();
-    }
-    release_overdue();
-    if (local_ && Clock::now() >= next_workers && (!queue_.empty() || !sessions_.empty())) {
-      next_workers = Clock::now() + std::chrono::milliseconds(500);
-      local_->tend();
+    if (dispatcher_.tick(Clock::now())) turn_away_forgotten();
+    if (local_ && Clock::now() >= next_look) {
+      next_look = Clock::now() + kLocalWorkersPoll;
+      tend_local_workers();
     }
     timer_.expires_after(kPoll);
     co_await timer_.async_wait(kAwait);
   }
 }
 
-void FarmServer::release_overdue() {
-  for (auto orphan = orphans_.begin(); orphan != orphans_.end();) {
-    if (Clock::now() < orphan->second.deadline) {
-      ++orphan;
-      continue;
-    }
-    good(store_.release(orphan->first, orphan->second.token, orphan->second.why));
-    orphan = orphans_.erase(orphan);
-    look_for_jobs();
+void FarmServer::tend_local_workers() {
+  const auto need = dispatcher_.local_need();
+  for (const auto& failure : local_->tend({.agent = need.agent, .trainer = need.trainer})) {
+    dispatcher_.fail_local(failure.worker == LocalWorkers::Kind::agent ? WorkerRole::agent : WorkerRole::trainer,
+                           failure.why);
   }
-}
-
-void FarmServer::look_for_jobs() {
-  auto queued = store_.queued();
-  if (!good(queued)) return;
-  queue_ = std::move(*queued);
-  for (const auto& [id, session] : sessions_) {
-    if (!session->job) continue;
-    const auto valid = store_.holds(session->job->key, session->job->token);
-    if (!good(valid) || *valid) continue;
-    ToWorker out;  // cancelled by the campaign
-    out.mutable_cancel()->mutable_lease()->set_job_key(session->job->key);
-    out.mutable_cancel()->mutable_lease()->set_token(session->job->token);
-    session->send(out);
-    session->job.reset();
-    session->view.busy = false;
-  }
-  schedule();
-}
-
-void FarmServer::schedule() {
-  std::vector<WorkerView> workers;
-  for (const auto& [id, session] : sessions_) {
-    if (session->welcomed) workers.push_back(session->view);
-  }
-  std::vector<JobView> jobs;
-  for (const QueuedJob& queued : queue_) {
-    protocol::Job job;
-    job.ParseFromString(queued.job);
-    jobs.push_back({queued.key, kind_of(job), queued.target});
-  }
-  for (const Action& action : plan(workers, jobs)) {
-    FarmSession& session = *sessions_.at(action.worker);
-    ToWorker out;
-    switch (action.kind) {
-      case Action::Kind::pause:
-        session.view.pause_sent = true;
-        session.view.paused = false;
-        out.mutable_pause()->set_sequence(++session.pause_sequence);
-        session.send(out);
-        break;
-      case Action::Kind::resume:
-        session.view.pause_sent = session.view.paused = false;
-        out.mutable_resume();
-        session.send(out);
-        break;
-      case Action::Kind::lease:
-        if (const auto job = std::ranges::find(queue_, action.job, &QueuedJob::key); job != queue_.end()) {
-          const QueuedJob given = *job;
-          queue_.erase(job);
-          lease(session, given);
-        }
-        break;
-    }
-  }
-}
-
-void FarmServer::lease(FarmSession& session, const QueuedJob& job) {
-  const auto token = store_.lease(job.key, session.certified_name);
-  if (!good(token) || !*token) return;
-  ToWorker out;
-  out.mutable_lease()->mutable_lease()->set_job_key(job.key);
-  out.mutable_lease()->mutable_lease()->set_token(**token);
-  out.mutable_lease()->mutable_job()->ParseFromString(job.job);
-  session.job = HeldJob{job.key, **token, kind_of(out.lease().job())};
-  session.view.busy = true;
-  session.view.work = session.job->kind;
-  session.send(out);
 }
 
 }  // namespace finch::controller

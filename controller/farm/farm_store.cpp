@@ -1,19 +1,15 @@
 #include "controller/farm/farm_store.hpp"
 
-#include <openssl/rand.h>
-
-#include <array>
 #include <format>
-#include <mutex>
 
-#include "controller/farm/database.hpp"
-#include "protocol/artifact_store.hpp"
+#include "controller/farm/farm_store_state.hpp"
 #include "protocol/farm.pb.h"
 
 namespace finch::controller {
 namespace {
 
 constexpr int kVersion = 1;
+// Fencing tokens begin at the time, so that a file made anew gives none that an earlier one gave.
 constexpr const char* kSchema = R"(
 CREATE TABLE jobs (
   id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, state TEXT NOT NULL, target TEXT NOT NULL, priority INTEGER NOT NULL,
@@ -22,10 +18,10 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_by_state ON jobs (state);
 CREATE TABLE wanted (key TEXT NOT NULL, campaign TEXT NOT NULL, PRIMARY KEY (key, campaign));
 CREATE TABLE fencing (last INTEGER NOT NULL);
-INSERT INTO fencing VALUES (0);
+INSERT INTO fencing VALUES (1000 * unixepoch('now'));
 CREATE TABLE devices (
   name TEXT PRIMARY KEY, profile TEXT NOT NULL, description BLOB NOT NULL DEFAULT '', connected INTEGER NOT NULL DEFAULT 0,
-  last_seen TEXT NOT NULL DEFAULT '');
+  last_seen TEXT NOT NULL DEFAULT '', admitted INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE invitations (token_hash TEXT PRIMARY KEY, name TEXT NOT NULL, profile TEXT NOT NULL, expires INTEGER NOT NULL);
 )";
 
@@ -59,19 +55,6 @@ std::string failure_result(const std::string& why) {
 
 }  // namespace
 
-struct FarmStore::State {
-  std::mutex mutex;
-  Database database;
-
-  explicit State(Database opened) : database(std::move(opened)) {}
-
-  template <typename Work>
-  auto transact(Work work) {
-    const std::scoped_lock lock(mutex);
-    return database.transact(std::move(work));
-  }
-};
-
 FarmStore::FarmStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
 FarmStore::FarmStore(FarmStore&&) noexcept = default;
 FarmStore& FarmStore::operator=(FarmStore&&) noexcept = default;
@@ -92,9 +75,13 @@ std::expected<JobStatus, Error> FarmStore::submit(const Submission& submission) 
     insert.bind(submission.key, submission.target, submission.priority, submission.job).run();
     const bool existed = db.changes() == 0;
     if (existed) {
+      // The job itself too: what does not count in its key (where the data lie) may be another now.
       db.prepare(
-            "UPDATE jobs SET state = 'queued', attempts = 0, result = '', priority = ? WHERE key = ? AND state IN "
-            "('failed', 'cancelled')")
+            "UPDATE jobs SET state = 'queued', attempts = 0, worker = '', progress = 0, message = '', result = '', "
+            "target = ?, priority = ?, job = ? WHERE key = ? AND state IN ('failed', 'cancelled')")
+          .bind(submission.target, submission.priority, submission.job, submission.key)
+          .run();
+      db.prepare("UPDATE jobs SET priority = max(priority, ?) WHERE key = ? AND state IN ('queued', 'leased')")
           .bind(submission.priority, submission.key)
           .run();
     }
@@ -122,7 +109,7 @@ std::expected<std::optional<JobStatus>, Error> FarmStore::find(const std::string
 std::expected<void, Error> FarmStore::withdraw(const std::string& campaign, std::span<const std::string> keys) {
   return state_->transact([&] {
     Database& db = state_->database;
-  const std::string unfinished = " AND key IN (SELECT key FROM jobs WHERE state IN ('queued', 'leased'))";
+    const std::string unfinished = " AND key IN (SELECT key FROM jobs WHERE state IN ('queued', 'leased'))";
     if (keys.empty()) db.prepare("DELETE FROM wanted WHERE campaign = ?" + unfinished).bind(campaign).run();
     for (const std::string& key : keys) {
       db.prepare("DELETE FROM wanted WHERE campaign = ? AND key = ?" + unfinished).bind(campaign, key).run();
@@ -156,6 +143,17 @@ std::expected<std::vector<QueuedJob>, Error> FarmStore::queued() {
                       .job = select.text(3)});
     }
     return jobs;
+  });
+}
+
+std::expected<std::optional<QueuedJob>, Error> FarmStore::job(const std::string& key) {
+  return state_->transact([&]() -> std::optional<QueuedJob> {
+    Statement select = state_->database.prepare("SELECT key, target, priority, job FROM jobs WHERE key = ?");
+    if (!select.bind(key).step()) return std::nullopt;
+    return QueuedJob{.key = select.text(0),
+                     .target = select.text(1),
+                     .priority = static_cast<int>(select.integer(2)),
+                     .job = select.text(3)};
   });
 }
 
@@ -207,11 +205,27 @@ std::expected<bool, Error> FarmStore::complete(const std::string& key, std::uint
 std::expected<void, Error> FarmStore::release(const std::string& key, std::uint64_t token, const std::string& why,
                                               int max_attempts) {
   return state_->transact([&] {
+    Database& db = state_->database;
+    db.prepare(
+          "UPDATE jobs SET state = 'queued', progress = 0, message = ? WHERE key = ? AND token = ? AND state = "
+          "'leased' AND attempts < ?")
+        .bind(why, key, token, max_attempts)
+        .run();
+    if (db.changes() == 1) return;
+    db.prepare(
+          "UPDATE jobs SET state = 'failed', message = '', result = ? WHERE key = ? AND token = ? AND state = 'leased'")
+        .bind(failure_result(std::format("{} (given up after {} attempts)", why, max_attempts)), key, token)
+        .run();
+  });
+}
+
+std::expected<void, Error> FarmStore::requeue(const std::string& key, std::uint64_t token) {
+  return state_->transact([&] {
     state_->database
         .prepare(
-            "UPDATE jobs SET state = CASE WHEN attempts >= ? THEN 'failed' ELSE 'queued' END, result = ?, message = ? "
-            "WHERE key = ? AND token = ? AND state = 'leased'")
-        .bind(max_attempts, failure_result(std::format("{} (tried {} times)", why, max_attempts)), why, key, token)
+            "UPDATE jobs SET state = 'queued', progress = 0, message = '', attempts = attempts - 1 WHERE key = ? AND "
+            "token = ? AND state = 'leased'")
+        .bind(key, token)
         .run();
   });
 }
@@ -223,81 +237,6 @@ std::expected<std::vector<JobStatus>, Error> FarmStore::leased() {
         state_->database.prepare(std::format("SELECT {} FROM jobs WHERE state = 'leased'", kStatusColumns));
     while (select.step()) jobs.push_back(status_row(select));
     return jobs;
-  });
-}
-
-std::expected<void, Error> FarmStore::device_seen(const protocol::DeviceDescription& description, bool connected) {
-  return state_->transact([&] {
-    state_->database
-        .prepare(
-            "INSERT INTO devices VALUES (?, ?, ?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now')) ON CONFLICT (name) DO "
-            "UPDATE SET "
-            "profile = excluded.profile, description = excluded.description, connected = excluded.connected, last_seen "
-            "= excluded.last_seen")
-        .bind(description.name(), description.profile(), description.SerializeAsString(), connected ? 1 : 0)
-        .run();
-  });
-}
-
-std::expected<void, Error> FarmStore::disconnect_all() {
-  return state_->transact([&] { state_->database.execute("UPDATE devices SET connected = 0"); });
-}
-
-std::expected<std::vector<DeviceRecord>, Error> FarmStore::devices() {
-  return state_->transact([&] {
-    std::vector<DeviceRecord> devices;
-    Statement select =
-        state_->database.prepare("SELECT name, profile, description, connected, last_seen FROM devices ORDER BY name");
-    while (select.step())
-      devices.push_back({select.text(0), select.text(1), select.text(2), select.integer(3) != 0, select.text(4)});
-    return devices;
-  });
-}
-
-std::expected<std::string, Error> FarmStore::invite(const std::string& name, const std::string& profile, int hours) {
-  std::array<unsigned char, 24> random{};
-  RAND_bytes(random.data(), random.size());
-  std::string token;
-  for (const unsigned char byte : random) token += std::format("{:02x}", byte);
-  const auto invited = state_->transact([&] {
-    Database& db = state_->database;
-    if (db.prepare("SELECT 1 FROM devices WHERE name = ? AND description != ''").bind(name).step()) {
-      throw DatabaseFailure{Error{std::format("a device named '{}' has joined already; choose another name, or remove "
-                                              "it first: finch devices remove {}",
-                                              name, name),
-                                  ExitCode::usage}};
-    }
-    db.prepare("DELETE FROM invitations WHERE name = ?").bind(name).run();
-    db.prepare("INSERT INTO invitations VALUES (?, ?, ?, unixepoch('now') + ?)")
-        .bind(protocol::sha256_hex(token), name, profile, hours * 3600)
-        .run();
-    db.prepare("INSERT OR REPLACE INTO devices (name, profile) VALUES (?, ?)").bind(name, profile).run();
-  });
-  if (!invited) return std::unexpected(invited.error());
-  return token;
-}
-
-std::expected<std::optional<DeviceRecord>, Error> FarmStore::redeem(const std::string& token) {
-  return state_->transact([&]() -> std::optional<DeviceRecord> {
-    Database& db = state_->database;
-    Statement select = db.prepare(
-        "DELETE FROM invitations WHERE token_hash = ? AND expires > unixepoch('now') RETURNING name, profile");
-    if (!select.bind(protocol::sha256_hex(token)).step()) return std::nullopt;
-    DeviceRecord record;
-    record.name = select.text(0);
-    record.profile = select.text(1);
-    select.step();
-    return record;
-  });
-}
-
-std::expected<void, Error> FarmStore::forget_device(const std::string& name) {
-  return state_->transact([&] {
-    Database& db = state_->database;
-    db.prepare("DELETE FROM invitations WHERE name = ?").bind(name).run();
-    db.prepare("DELETE FROM devices WHERE name = ?").bind(name).run();
-    if (db.changes() == 0)
-      throw DatabaseFailure{Error{"there is no device named '" + name + "'; see: finch devices", ExitCode::usage}};
   });
 }
 

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -81,6 +82,7 @@ class FarmStore {
 
   // For the server ----------------------------------------------------------------------------------------------
   std::expected<std::vector<QueuedJob>, Error> queued();
+  std::expected<std::optional<QueuedJob>, Error> job(const std::string& key);  // in whatever state
   // Gives a fencing token greater than all before; nothing when the job is no longer queued.
   std::expected<std::optional<std::uint64_t>, Error> lease(const std::string& key, const std::string& worker);
   // True when the lease (key, token) is still the present one: a worker that reconnects may keep it.
@@ -93,17 +95,23 @@ class FarmStore {
   // Back into the queue after a crash or a lost connection; after `max_attempts` leases it fails with `why`.
   std::expected<void, Error> release(const std::string& key, std::uint64_t token, const std::string& why,
                                      int max_attempts = 4);
+  // Back into the queue through no fault of the job or its worker (the server was stopped): the lease does not count.
+  std::expected<void, Error> requeue(const std::string& key, std::uint64_t token);
   // Leases that were given by an earlier server: their workers may come back until a deadline.
   std::expected<std::vector<JobStatus>, Error> leased();
 
-  // Devices -----------------------------------------------------------------------------------------------------
+  // Devices (also trainers on other machines: whatever was invited) ---------------------------------------------
+  // Connected or, if it is still known, disconnected now.
   std::expected<void, Error> device_seen(const protocol::DeviceDescription& description, bool connected);
   std::expected<void, Error> disconnect_all();
   std::expected<std::vector<DeviceRecord>, Error> devices();
-  // One-time token, valid for `hours`; only its hash is kept. Error: a device of that name was invited and has joined.
+  std::expected<std::set<std::string>, Error> admitted();  // names of the devices that may connect
+  // One-time token, valid for `hours`; only its hash is kept; replaces an earlier one of that name. Errors: a device of
+  // that name has connected already; the name is reserved, or not of letters, digits, '.', '_', '-'.
   std::expected<std::string, Error> invite(const std::string& name, const std::string& profile, int hours = 24);
-  // Consumes it; nothing when unknown, used or expired.
+  // Consumes it and admits the device; nothing when unknown, used or expired.
   std::expected<std::optional<DeviceRecord>, Error> redeem(const std::string& token);
+  // It may not connect any more, until it is invited and joins anew. Error: no such device.
   std::expected<void, Error> forget_device(const std::string& name);
 
  private:

@@ -6,117 +6,163 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
+#include <algorithm>
 #include <cstring>
+#include <deque>
+#include <expected>
 #include <format>
 #include <fstream>
+#include <thread>
 
+#include "controller/farm/dispatcher.hpp"
 #include "protocol/identity.hpp"
 
 namespace finch::controller {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-constexpr std::chrono::seconds kQuickDeath{5};
+constexpr std::chrono::seconds kEarly{10};  // who dies before is likely to do so again
+constexpr int kEarlyDeaths = 3;             // then it is hopeless for now
+constexpr std::chrono::milliseconds kFirstWait{500};
+constexpr std::chrono::seconds kToEnd{5};
+constexpr std::uintmax_t kLargeLog = 4 << 20;
+constexpr std::size_t kLastLines = 5;
+
+// The last lines of a log that say something, in one line.
+std::string tail_of(const std::filesystem::path& log) {
+  std::ifstream file(log, std::ios::binary | std::ios::ate);
+  const auto size = static_cast<std::int64_t>(file.tellg());
+  file.seekg(std::max<std::int64_t>(0, size - 4096));
+  std::deque<std::string> lines;
+  for (std::string line; std::getline(file, line);) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    lines.push_back(line);
+    if (lines.size() > kLastLines) lines.pop_front();
+  }
+  std::string tail;
+  for (const std::string& line : lines) tail += (tail.empty() ? "" : " | ") + line;
+  return tail.empty() ? "it wrote nothing" : tail;
+}
 
 }  // namespace
 
-LocalWorkers::LocalWorkers(Home home, std::uint16_t port, std::string profile,
-                           std::function<void(const std::string&)> log)
-    : home_(std::move(home)), port_(port), log_(std::move(log)) {
-  programs_.push_back(
-      {.name = "local", .program = "finch-agent", .extra = {"--name", "local", "--profile", std::move(profile)}});
-  programs_.push_back({.name = "local-trainer", .program = "finch-trainer", .extra = {}});
-}
+LocalWorkers::LocalWorkers(Home home, Options options)
+    : home_(std::move(home)),
+      options_(std::move(options)),
+      programs_{Program{.kind = Kind::agent,
+                        .name = kLocalAgent,
+                        .program = "finch-agent",
+                        .folder = "local-agent",
+                        .arguments = {"--name", kLocalAgent, "--profile", options_.profile}},
+                Program{.kind = Kind::trainer,
+                        .name = kLocalTrainer,
+                        .program = "finch-trainer",
+                        .folder = "local-trainer",
+                        .arguments = {}}} {}
 
 LocalWorkers::~LocalWorkers() {
   for (const Program& program : programs_) {
     if (program.pid > 0) ::kill(program.pid, SIGTERM);
   }
-  const auto deadline = Clock::now() + std::chrono::seconds(3);
+  const auto deadline = Clock::now() + kToEnd;
   for (Program& program : programs_) {
-    while (program.pid > 0) {
-      if (::waitpid(program.pid, nullptr, WNOHANG) != 0) {
-        program.pid = -1;
-      } else if (Clock::now() > deadline) {
-        ::kill(program.pid, SIGKILL);
-        ::waitpid(program.pid, nullptr, 0);
-        program.pid = -1;
-      } else {
-        ::usleep(10'000);
+    while (program.pid > 0 && ::waitpid(program.pid, nullptr, WNOHANG) == 0) {
+      if (Clock::now() < deadline) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        continue;
       }
+      ::kill(program.pid, SIGKILL);
+      ::waitpid(program.pid, nullptr, 0);
+      break;
     }
   }
 }
 
-void LocalWorkers::tend() {
-  for (Program& program : programs_) {
-    if (program.pid > 0) reap(program);
-    if (program.pid < 0 && Clock::now() >= program.not_before) start(program);
-  }
+std::filesystem::path LocalWorkers::log_of(const Program& program) const {
+  return home_.logs() / (program.folder + ".log");
 }
 
-void LocalWorkers::start(Program& program) {
-  const auto folder = home_.workers() / program.name;
-  const auto authority = protocol::Authority::load_or_create(home_.authority());
-  if (!authority) return log_(authority.error().message);
-  if (const auto written = authority->write_identity(program.name, folder); !written)
-    return log_(written.error().message);
+std::vector<LocalWorkers::Failure> LocalWorkers::tend(Need need) {
+  std::vector<Failure> failures;
+  for (Program& program : programs_) {
+    std::string hopeless = program.pid > 0 ? reap(program) : "";
+    const bool needed = program.kind == Kind::agent ? need.agent : need.trainer;
+    if (hopeless.empty() && needed && program.pid < 0 && Clock::now() >= program.not_before) {
+      if (const auto started = start(program); !started) hopeless = started.error().message;
+    }
+    if (hopeless.empty()) continue;
+    options_.log(hopeless);
+    program.early_deaths = 0;
+    if (needed) failures.push_back({program.kind, hopeless});
+  }
+  return failures;
+}
 
-  const std::string path = program_folder() / program.program;
-  std::vector<std::string> arguments = {path,      "--controller", std::format("127.0.0.1:{}", port_),
-                                        "--state", folder,         "--die-with-parent"};
-  arguments.insert(arguments.end(), program.extra.begin(), program.extra.end());
+std::expected<void, Error> LocalWorkers::start(Program& program) {
+  const auto path = options_.programs / program.program;
+  if (::access(path.c_str(), X_OK) != 0) {
+    return std::unexpected(Error{std::format(
+        "{} is missing or no program; build it (scripts/finch does), or start a worker elsewhere", path.string())});
+  }
+  const auto state = home_.workers() / program.folder;
+  const auto written =
+      protocol::Authority::load_or_create(home_.authority()).and_then([&](const protocol::Authority& authority) {
+        return authority.write_identity(program.name, state);
+      });
+  if (!written) return std::unexpected(Error{written.error().message});
+
+  std::vector<std::string> arguments = {path.string(), "--controller", options_.controller,
+                                        "--state",     state.string(), "--die-with-parent"};
+  arguments.insert(arguments.end(), program.arguments.begin(), program.arguments.end());
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
 
-  const std::string log = home_.logs() / (program.name + ".log");
+  const std::string log = log_of(program).string();
+  std::error_code ignored;
+  if (std::filesystem::file_size(log, ignored) > kLargeLog && !ignored) {
+    std::filesystem::rename(log, log + ".old", ignored);
+  }
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
   posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
+  posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
-  // A group of its own: Ctrl-C is for finch, which ends its workers in order.
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
-  sigset_t none;
+  // A group of its own: Ctrl-C is for finch, which ends its workers in order. Signals as a program expects them.
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  sigset_t none, ignored_here;
   sigemptyset(&none);
+  sigemptyset(&ignored_here);
+  sigaddset(&ignored_here, SIGPIPE);
+  sigaddset(&ignored_here, SIGINT);
   posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &ignored_here);
   const int error = ::posix_spawn(&program.pid, path.c_str(), &files, &attributes, argv.data(), environ);
   posix_spawn_file_actions_destroy(&files);
   posix_spawnattr_destroy(&attributes);
   program.started = Clock::now();
-  if (error != 0) {
-    program.pid = -1;
-    program.not_before = Clock::now() + std::chrono::seconds(30);
-    log_(std::format("{}: cannot start: {}; build it with scripts/build", path, std::strerror(error)));
-  }
-}
-
-void LocalWorkers::reap(Program& program) {
-  int status = 0;
-  if (::waitpid(program.pid, &status, WNOHANG) != program.pid) return;
+  if (error == 0) return {};
   program.pid = -1;
-  const bool quick = Clock::now() - program.started < kQuickDeath;
-  program.quick_deaths = quick ? program.quick_deaths + 1 : 0;
-  const int wait = program.quick_deaths < 3 ? 1 : 15;
-  program.not_before = Clock::now() + std::chrono::seconds(wait);
-  const std::string how = WIFSIGNALED(status) ? std::format("signal {}", strsignal(WTERMSIG(status)))
-                                              : std::format("exit status {}", WEXITSTATUS(status));
-  std::string line = std::format("{} ended ({}); starting it again in {} s", program.program, how, wait);
-  if (program.quick_deaths >= 3) line += ": " + last_words(program);
-  log_(line);
+  return std::unexpected(
+      Error{std::format("{} cannot be started: {}; its log would be {}", path.string(), std::strerror(error), log)});
 }
 
-std::string LocalWorkers::last_words(const Program& program) const {
-  std::ifstream file(home_.logs() / (program.name + ".log"));
-  std::string line, last = "it left no message";
-  while (std::getline(file, line)) {
-    if (!line.empty()) last = line;
+std::string LocalWorkers::reap(Program& program) {
+  int status = 0;
+  if (::waitpid(program.pid, &status, WNOHANG) != program.pid) return {};
+  program.pid = -1;
+  const bool early = Clock::now() - program.started < kEarly;
+  program.early_deaths = early ? program.early_deaths + 1 : 0;
+  program.not_before = Clock::now() + kFirstWait * (1 << program.early_deaths);
+  const std::string how = WIFSIGNALED(status) ? std::format("was killed by {}", ::strsignal(WTERMSIG(status)))
+                                              : std::format("ended with exit status {}", WEXITSTATUS(status));
+  if (program.early_deaths < kEarlyDeaths) {
+    options_.log(std::format("the local {} {}; its log is {}", program.program, how, log_of(program).string()));
+    return {};
   }
-  return last;
+  return std::format("the local {} does not start: {} times in a row it {}; the end of its log {}: {}", program.program,
+                     program.early_deaths, how, log_of(program).string(), tail_of(log_of(program)));
 }
 
 }  // namespace finch::controller

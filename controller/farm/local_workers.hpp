@@ -1,11 +1,14 @@
-// Keeps finch-agent and finch-trainer running on this machine while there is work for them. Not thread safe.
+// Runs finch-agent and finch-trainer on this machine: starts them when they are needed, again after a crash, and ends
+// them with itself. Not thread safe; the thread that calls tend() must live as long as the workers shall (they die with
+// it).
 #pragma once
 
 #include <sys/types.h>
 
+#include <array>
 #include <chrono>
 #include <cstdint>
-#include <expected>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -17,30 +20,53 @@ namespace finch::controller {
 
 class LocalWorkers {
  public:
-  // Identities of the local workers, signed by the home's authority, are written on first use.
-  LocalWorkers(Home home, std::uint16_t port, std::string profile, std::function<void(const std::string&)> log);
-  ~LocalWorkers();  // asks them to end, waits a moment, then kills
+  enum class Kind { agent, trainer };
+  struct Options {
+    std::string controller;          // "127.0.0.1:7433"
+    std::string profile;             // of the agent
+    std::filesystem::path programs;  // folder of finch-agent and finch-trainer
+    std::function<void(const std::string& line)> log;
+  };
+  struct Need {
+    bool agent = false;  // somebody waits for it, and it is not connected
+    bool trainer = false;
+  };
+  struct Failure {
+    Kind worker;
+    std::string why;  // for people, with the end of its log
+  };
 
-  // Starts what does not run and notices what has died; called about twice a second while there are jobs.
-  void tend();
+  LocalWorkers(Home home, Options options);
+  LocalWorkers(const LocalWorkers&) = delete;
+  LocalWorkers& operator=(const LocalWorkers&) = delete;
+  ~LocalWorkers();  // SIGTERM, a bounded wait, SIGKILL
+
+  // Starts what is needed and does not run, notices what has ended; called a few times a second. Gives those that
+  // cannot be started: whoever waits for them waits in vain. They are tried again when they are still needed later.
+  std::vector<Failure> tend(Need need);
 
  private:
+  using Clock = std::chrono::steady_clock;
   struct Program {
-    std::string name;  // folder of its identity, its log, its common name
-    std::string program;
-    std::vector<std::string> extra;
+    Kind kind;
+    std::string name;     // of its certificate
+    std::string program;  // file name
+    std::string folder;   // below Home::workers(), and of its log
+    std::vector<std::string> arguments;
     pid_t pid = -1;
-    int quick_deaths = 0;
-    std::chrono::steady_clock::time_point started{}, not_before{};
+    int early_deaths = 0;  // in a row
+    Clock::time_point started{}, not_before{};
   };
-  void start(Program& program);
-  void reap(Program& program);
-  std::string last_words(const Program& program) const;
 
-  Home home_;
-  std::uint16_t port_;
-  std::function<void(const std::string&)> log_;
-  std::vector<Program> programs_;
+  // Error: it cannot be started at all.
+  std::expected<void, Error> start(Program& program);
+  // Notes its end, if it has ended; gives why it is hopeless, or nothing.
+  std::string reap(Program& program);
+  std::filesystem::path log_of(const Program& program) const;
+
+  const Home home_;
+  const Options options_;
+  std::array<Program, 2> programs_;
 };
 
 }  // namespace finch::controller

@@ -55,13 +55,13 @@ TEST_F(HomeTest, NamesTheFolderThatCannotBeUsed) {
   const auto home = open_home();
   ASSERT_FALSE(home);
   EXPECT_THAT(home.error().message, HasSubstr((folder_.path() / "file" / "home").string()));
-  EXPECT_THAT(home.error().message, HasSubstr("$FINCH_HOME"));
+  EXPECT_THAT(home.error().message, HasSubstr("set FINCH_HOME"));
 }
 
 TEST_F(HomeTest, NeedsAnyVariableAtAll) {
   const auto home = open_home();
   ASSERT_FALSE(home);
-  EXPECT_EQ(home.error().exit_code, ExitCode::usage);
+  EXPECT_THAT(home.error().message, HasSubstr("set FINCH_HOME"));
 }
 
 TEST_F(HomeTest, ProgramsLieBesideTheRunningOne) {

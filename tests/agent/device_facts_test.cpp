@@ -1,0 +1,135 @@
+#include "agent/device_facts.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "agent/measurement_json.hpp"
+#include "tests/agent/temporary_folder.hpp"
+
+namespace finch::agent {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+Launcher runtime_launcher() {
+  return [](const LaunchRequest& request, const auto&, const auto&) -> std::expected<LaunchEvent, Error> {
+    EXPECT_TRUE(request.has_probe());
+    EXPECT_EQ(request.library(), "/opt/ort");
+    LaunchEvent event;
+    event.mutable_probe()->set_version("1.21.0");
+    event.mutable_probe()->add_providers("cpu");
+    return event;
+  };
+}
+
+class Pi4 : public testing::Test {
+ protected:
+  Pi4() {
+    folder_.write("proc/cpuinfo",
+                  "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n\n"
+                  "processor\t: 1\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n\n"
+                  "Model\t\t: Raspberry Pi 4 Model B Rev 1.4\n");
+    folder_.write("proc/meminfo", "MemTotal:        3884252 kB\nMemFree:          812340 kB\n");
+    folder_.write("proc/sys/kernel/osrelease", "6.12.25+rpt-rpi-v8\n");
+    folder_.write("proc/sys/kernel/random/boot_id", "7e0f2a8e-0000-4000-8000-000000000001\n");
+    folder_.write("etc/os-release", "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n");
+    folder_.write("sys/devices/system/cpu/cpufreq/policy0/scaling_governor", "ondemand\n");
+  }
+  SystemFiles files() const { return SystemFiles(folder_.path()); }
+  TemporaryFolder folder_;
+};
+
+TEST_F(Pi4, IsDescribed) {
+  const protocol::DeviceDescription device = read_device(files());
+  EXPECT_EQ(device.cpu_model(), "Raspberry Pi 4 Model B Rev 1.4 (Cortex-A72)");
+  EXPECT_EQ(device.cores(), 2);
+  EXPECT_EQ(device.memory_bytes(), 3884252LL * 1024);
+  EXPECT_EQ(device.operating_system(), "Debian GNU/Linux 13 (trixie)");
+  EXPECT_EQ(device.kernel(), "6.12.25+rpt-rpi-v8");
+  EXPECT_EQ(device.governor(), "ondemand");
+  EXPECT_EQ(host_id(files()), "7e0f2a8e-0000-4000-8000-000000000001");
+}
+
+TEST_F(Pi4, WithARuntimeMeasuresLatencyAndMemoryButNoEnergy) {
+  protocol::DeviceDescription device = read_device(files());
+  add_runtimes(device, files(), runtime_launcher(), "/opt/ort");
+  ASSERT_THAT(device.runtimes(), SizeIs(1));
+  EXPECT_EQ(device.runtimes(0).name(), "onnxruntime");
+  EXPECT_EQ(device.runtimes(0).version(), "1.21.0");
+  EXPECT_THAT(device.measures(), ElementsAre("latency", "memory"));
+  EXPECT_THAT(device.cannot_measure(), ElementsAre(HasSubstr("energy: no power sensor found (looked")));
+  EXPECT_THAT(device.state_hash(), SizeIs(64));
+}
+
+TEST_F(Pi4, WithoutARuntimeMeasuresNothingAndSaysWhy) {
+  protocol::DeviceDescription device = read_device(files());
+  add_runtimes(
+      device, files(),
+      [](const auto&, const auto&, const auto&) { return std::unexpected(Error{"ONNX Runtime not found"}); }, "");
+  EXPECT_THAT(device.runtimes(), IsEmpty());
+  EXPECT_THAT(device.measures(), IsEmpty());
+  EXPECT_THAT(device.cannot_measure(), testing::Contains("latency: ONNX Runtime not found"));
+}
+
+TEST_F(Pi4, StateHashFollowsWhatMattersAndNothingElse) {
+  protocol::DeviceDescription device = read_device(files());
+  const std::string hash = device_state_hash(device);
+  device.set_name("pi-4-kitchen");
+  device.set_profile("raspberry-pi-4");
+  device.set_state_hash(hash);
+  device.set_memory_bytes(device.memory_bytes() + 4096);  // another boot
+  EXPECT_EQ(device_state_hash(device), hash);
+  protocol::DeviceDescription other = device;
+  other.set_governor("performance");
+  EXPECT_NE(device_state_hash(other), hash);
+  other = device;
+  other.add_runtimes()->set_version("1.22.0");
+  EXPECT_NE(device_state_hash(other), hash);
+  other = device;
+  other.set_kernel("6.12.26");
+  EXPECT_NE(device_state_hash(other), hash);
+}
+
+TEST_F(Pi4, FactsArePrintedForPeopleAndPrograms) {
+  protocol::DeviceDescription device = read_device(files());
+  add_runtimes(device, files(), runtime_launcher(), "/opt/ort");
+  EXPECT_THAT(device_json(device), HasSubstr(R"("governor": "ondemand", "runtimes": [{"name": "onnxruntime", )"));
+  EXPECT_THAT(device_text(device), HasSubstr("onnxruntime 1.21.0 (cpu)"));
+}
+
+TEST(DeviceFacts, IntelAndAmdNameTheirModel) {
+  const TemporaryFolder folder;
+  folder.write("proc/cpuinfo", "processor\t: 0\nmodel name\t: AMD EPYC 9R14\n");
+  EXPECT_EQ(read_device(SystemFiles(folder.path())).cpu_model(), "AMD EPYC 9R14");
+}
+
+TEST(DeviceFacts, APowerSensorThatIsThereIsNamed) {
+  const TemporaryFolder folder;
+  const SystemFiles files(folder.path());
+  EXPECT_THAT(energy_verdict(files), HasSubstr("no power sensor found"));
+  folder.write("sys/class/powercap/intel-rapl:0/energy_uj", "123\n");
+  EXPECT_EQ(energy_verdict(files), "energy: RAPL at /sys/class/powercap/intel-rapl:0 is not supported by this version");
+  folder.write("sys/class/hwmon/hwmon2/name", "ina226\n");
+  EXPECT_EQ(energy_verdict(files), "energy: ina226 at /sys/class/hwmon/hwmon2 is not supported by this version");
+}
+
+TEST(DeviceFacts, JetsonsHaveASensor) {
+  for (const char* board : {"fakesys/orin-nx", "fakesys/agx-orin", "fakesys/nano-jp4"}) {
+    const auto root = test_data(board);
+    if (!root) GTEST_SKIP() << board << " is not there; set FINCH_TEST_DATA";
+    EXPECT_THAT(energy_verdict(SystemFiles(*root)), HasSubstr("ina3221")) << board;
+  }
+}
+
+TEST(DeviceFacts, APi5HasNone) {
+  const auto root = test_data("fakesys/pi5");
+  if (!root) GTEST_SKIP() << "fakesys/pi5 is not there; set FINCH_TEST_DATA";
+  EXPECT_THAT(energy_verdict(SystemFiles(*root)), HasSubstr("no power sensor found"));
+  EXPECT_FALSE(read_device(SystemFiles(*root)).governor().empty());
+}
+
+}  // namespace
+}  // namespace finch::agent

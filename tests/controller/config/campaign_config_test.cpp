@@ -1,0 +1,355 @@
+#include "controller/config/campaign_config.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "controller/config/toml_reader.hpp"
+#include "tests/controller/config/temporary_folder.hpp"
+
+namespace finch::controller {
+
+// Fields that name the file itself are left out: they say where a campaign was read, not what it is.
+bool operator==(const ObjectiveConfig& a, const ObjectiveConfig& b) {
+  return a.name == b.name && a.direction == b.direction && a.unit == b.unit;
+}
+bool operator==(const DeviceConfig& a, const DeviceConfig& b) {
+  return a.name == b.name && a.profile == b.profile;
+}
+
+namespace {
+
+class CampaignFile : public ::testing::Test {
+ protected:
+  CampaignFile() { std::filesystem::create_directories(folder_.path() / "data"); }
+
+  CampaignConfig parse(const std::string& text) {
+    const auto config = parse_campaign(text, folder_.path() / "campaign.toml");
+    EXPECT_TRUE(config) << config.error().message << "\nin\n" << text;
+    return config.value_or(CampaignConfig{});
+  }
+
+  TemporaryFolder folder_;
+  const std::string smallest_ = "[data]\npath = \"data\"\n[budget]\nevaluations = 12\n";
+};
+
+void expect_same(const CampaignConfig& a, const CampaignConfig& b) {
+  EXPECT_EQ(a.name, b.name);
+  EXPECT_EQ(a.seed, b.seed);
+  EXPECT_EQ(a.data.format, b.data.format);
+  EXPECT_EQ(a.data.path, b.data.path);
+  EXPECT_EQ(a.data.validation_samples, b.data.validation_samples);
+  EXPECT_EQ(a.space, b.space);
+  EXPECT_TRUE(a.objectives == b.objectives);
+  EXPECT_EQ(a.constraints.latency_ms, b.constraints.latency_ms);
+  EXPECT_EQ(a.constraints.parameters, b.constraints.parameters);
+  EXPECT_EQ(a.constraints.macs, b.constraints.macs);
+  EXPECT_EQ(a.constraints.memory_mb, b.constraints.memory_mb);
+  EXPECT_EQ(a.search.algorithm, b.search.algorithm);
+  EXPECT_EQ(a.search.population, b.search.population);
+  EXPECT_EQ(a.budget.hours, b.budget.hours);
+  EXPECT_EQ(a.budget.evaluations, b.budget.evaluations);
+  EXPECT_EQ(a.teacher.enabled, b.teacher.enabled);
+  EXPECT_EQ(a.teacher.torchscript, b.teacher.torchscript);
+  EXPECT_EQ(a.teacher.epochs, b.teacher.epochs);
+  EXPECT_EQ(a.teacher.learning_rate, b.teacher.learning_rate);
+  EXPECT_EQ(a.train.epochs, b.train.epochs);
+  EXPECT_EQ(a.train.finalist_epochs, b.train.finalist_epochs);
+  EXPECT_EQ(a.train.batch_size, b.train.batch_size);
+  EXPECT_EQ(a.train.learning_rate, b.train.learning_rate);
+  EXPECT_EQ(a.train.weight_decay, b.train.weight_decay);
+  EXPECT_EQ(a.train.label_smoothing, b.train.label_smoothing);
+  EXPECT_EQ(a.train.temperature, b.train.temperature);
+  EXPECT_EQ(a.train.distillation_weight, b.train.distillation_weight);
+  EXPECT_EQ(a.train.flip, b.train.flip);
+  EXPECT_EQ(a.train.crop_padding, b.train.crop_padding);
+  EXPECT_EQ(a.train.inherit, b.train.inherit);
+  EXPECT_EQ(a.train.threads, b.train.threads);
+  EXPECT_EQ(a.finalists.count, b.finalists.count);
+  EXPECT_EQ(a.deploy.runtime, b.deploy.runtime);
+  EXPECT_EQ(a.deploy.provider, b.deploy.provider);
+  EXPECT_EQ(a.deploy.precision, b.deploy.precision);
+  EXPECT_EQ(a.deploy.threads, b.deploy.threads);
+  EXPECT_EQ(a.deploy.batch, b.deploy.batch);
+  EXPECT_EQ(a.measure.search_tier, b.measure.search_tier);
+  EXPECT_EQ(a.measure.finalist_tier, b.measure.finalist_tier);
+  EXPECT_TRUE(a.devices == b.devices);
+}
+
+TEST_F(CampaignFile, NeedsNoMoreThanDataAndABudget) {
+  const CampaignConfig config = parse(smallest_);
+  EXPECT_EQ(config.name, "campaign");  // after the file
+  EXPECT_EQ(config.text, smallest_);
+  EXPECT_EQ(config.file, folder_.path() / "campaign.toml");
+  EXPECT_EQ(config.seed, 1U);
+  EXPECT_EQ(config.space, "mobilenet");
+  ASSERT_EQ(config.objectives.size(), 2U);
+  EXPECT_EQ(config.objectives[0].name, "accuracy");
+  EXPECT_EQ(config.objectives[0].direction, "maximize");
+  EXPECT_EQ(config.objectives[1].name, "latency");
+  EXPECT_EQ(config.objectives[1].direction, "minimize");
+  EXPECT_EQ(config.objectives[1].unit, "ms");
+  EXPECT_EQ(config.budget.evaluations, 12);
+  EXPECT_FALSE(config.budget.hours);
+  EXPECT_FALSE(config.constraints.latency_ms || config.constraints.parameters || config.constraints.macs ||
+               config.constraints.memory_mb);
+  ASSERT_EQ(config.devices.size(), 1U);
+  EXPECT_EQ(config.devices[0].name, "local");
+  EXPECT_EQ(config.devices[0].profile, "local");
+}
+
+TEST_F(CampaignFile, ReadsWhatItSays) {
+  const CampaignConfig config = parse(
+      "[campaign]\nname = \"birds\"\nseed = 7\n"
+      "[data]\nformat = \"folder\"\npath = \"data\"\nvalidation_samples = 100\n"
+      "[search]\nalgorithm = \"random\"\npopulation = 8\nobjectives = [\"accuracy\", \"macs\", \"memory\"]\n"
+      "[constraints]\nlatency_ms = 3\nparameters = 200000\nmacs = 2.5e7\nmemory_mb = 64\n"
+      "[budget]\nhours = 0.5\nevaluations = 30\n"
+      "[teacher]\nenabled = false\n[train]\nepochs = 0.25\nflip = false\nthreads = 2\n"
+      "[finalists]\ncount = 3\n[deploy]\nprovider = \"xnnpack\"\nprecision = \"int8\"\nthreads = 4\nbatch = 2\n"
+      "[measure]\nsearch_tier = \"quick\"\nfinalist_tier = \"screen\"\n"
+      "[[device]]\nname = \"pi-kitchen\"\nprofile = \"raspberry-pi-5\"\n[[device]]\nname = \"pi-attic\"\n");
+  EXPECT_EQ(config.name, "birds");
+  EXPECT_EQ(config.seed, 7U);
+  EXPECT_EQ(config.data.format, "folder");
+  EXPECT_EQ(config.data.validation_samples, 100);
+  EXPECT_EQ(config.search.algorithm, "random");
+  EXPECT_EQ(config.search.population, 8);
+  ASSERT_EQ(config.objectives.size(), 3U);
+  EXPECT_EQ(config.objectives[2].unit, "bytes");
+  EXPECT_EQ(config.constraints.latency_ms, 3.0);
+  EXPECT_EQ(config.constraints.parameters, 200000.0);
+  EXPECT_EQ(config.constraints.macs, 2.5e7);
+  EXPECT_EQ(config.constraints.memory_mb, 64.0);
+  EXPECT_EQ(config.budget.hours, 0.5);
+  EXPECT_EQ(config.budget.evaluations, 30);
+  EXPECT_FALSE(config.teacher.enabled);
+  EXPECT_EQ(config.train.epochs, 0.25);
+  EXPECT_FALSE(config.train.flip);
+  EXPECT_EQ(config.train.threads, 2);
+  EXPECT_EQ(config.finalists.count, 3);
+  EXPECT_EQ(config.deploy.provider, "xnnpack");
+  EXPECT_EQ(config.deploy.precision, "int8");
+  EXPECT_EQ(config.deploy.threads, 4);
+  EXPECT_EQ(config.deploy.batch, 2);
+  EXPECT_EQ(config.measure.search_tier, "quick");
+  EXPECT_EQ(config.measure.finalist_tier, "screen");
+  ASSERT_EQ(config.devices.size(), 2U);
+  EXPECT_EQ(config.devices[0].name, "pi-kitchen");
+  EXPECT_EQ(config.devices[0].profile, "raspberry-pi-5");
+  EXPECT_EQ(config.devices[1].name, "pi-attic");
+}
+
+TEST_F(CampaignFile, EnergyIsAnObjectiveInMillijoule) {
+  const CampaignConfig config = parse(smallest_ + "[search]\nobjectives = [\"accuracy\", \"energy\"]\n");
+  ASSERT_EQ(config.objectives.size(), 2U);
+  EXPECT_EQ(config.objectives[1].name, "energy");
+  EXPECT_EQ(config.objectives[1].direction, "minimize");
+  EXPECT_EQ(config.objectives[1].unit, "mJ");
+}
+
+TEST_F(CampaignFile, RelativePathsAreRelativeToTheFileNotToTheProcess) {
+  folder_.write("sets/birds/images", "");
+  folder_.write("models/teacher.pt", "weights");
+  const auto file = folder_.write(
+      "campaigns/birds.toml",
+      "[data]\npath = \"../sets/birds\"\n[budget]\nhours = 1\n[teacher]\ntorchscript = \"../models/teacher.pt\"\n");
+  const auto config = load_campaign(file);
+  ASSERT_TRUE(config) << config.error().message;
+  EXPECT_EQ(config->data.path, (folder_.path() / "sets/birds").string());
+  EXPECT_EQ(config->teacher.torchscript, (folder_.path() / "models/teacher.pt").string());
+  EXPECT_EQ(config->name, "birds");
+}
+
+TEST_F(CampaignFile, AnAbsolutePathStaysAsItIs) {
+  const std::string path = (folder_.path() / "data").string();
+  EXPECT_EQ(parse("[data]\npath = \"" + path + "\"\n[budget]\nhours = 1\n").data.path, path);
+}
+
+TEST_F(CampaignFile, WhatTheCampaignLeavesOpenTheProfileDecides) {
+  DeviceProfile profile;
+  profile.deploy_provider = "xnnpack";
+  profile.deploy_precision = "int8";
+  profile.deploy_threads = 4;
+  profile.latency_budget_ms = 33;
+  profile.memory_mb = 1024;
+  profile.memory_budget = 0.25;
+  CampaignConfig open = parse(smallest_);
+  resolve(open, profile);
+  EXPECT_EQ(open.deploy.provider, "xnnpack");
+  EXPECT_EQ(open.deploy.precision, "int8");
+  EXPECT_EQ(open.deploy.threads, 4);
+  EXPECT_EQ(open.constraints.latency_ms, 33.0);
+  EXPECT_EQ(open.constraints.memory_mb, 256.0);
+  EXPECT_FALSE(open.constraints.macs);
+
+  CampaignConfig stated = parse(smallest_ + "[deploy]\nprovider = \"cpu\"\nprecision = \"fp32\"\nthreads = 1\n" +
+                                "[constraints]\nlatency_ms = 5\nmemory_mb = 8\n");
+  const CampaignConfig before = stated;
+  resolve(stated, profile);
+  expect_same(stated, before);
+}
+
+TEST_F(CampaignFile, AProfileWithoutBudgetsSetsNoLimit) {
+  CampaignConfig config = parse(smallest_);
+  resolve(config, DeviceProfile{});
+  EXPECT_FALSE(config.constraints.latency_ms);
+  EXPECT_FALSE(config.constraints.memory_mb);
+  EXPECT_EQ(config.deploy.provider, "cpu");
+  EXPECT_EQ(config.deploy.precision, "fp32");
+  EXPECT_EQ(config.deploy.threads, 1);
+}
+
+TEST_F(CampaignFile, ResolvingTwiceIsResolvingOnce) {
+  DeviceProfile first;
+  first.deploy_threads = 4;
+  first.latency_budget_ms = 10;
+  CampaignConfig config = parse(smallest_);
+  resolve(config, first);
+  const CampaignConfig once = config;
+  DeviceProfile second;
+  second.deploy_threads = 2;
+  second.deploy_precision = "int8";
+  second.latency_budget_ms = 99;
+  resolve(config, second);
+  expect_same(config, once);
+}
+
+TEST_F(CampaignFile, ReadsBackAsItWasWritten) {
+  CampaignConfig config = parse(smallest_);
+  expect_same(parse(resolved_toml(config)), config);  // what the profile decides is still open
+  resolve(config, DeviceProfile{});
+  const std::string text = resolved_toml(config);
+  expect_same(parse(text), config);
+  EXPECT_EQ(resolved_toml(parse(text)), text);
+}
+
+// Random values from the whole of every range, written and read back.
+TEST_F(CampaignFile, AnyConfigurationReadsBackToTheSameValue) {
+  std::mt19937_64 random(3);
+  const auto whole = [&](std::int64_t low, std::int64_t high) {
+    return std::uniform_int_distribution<std::int64_t>(low, high)(random);
+  };
+  const auto real = [&](double low, double high) {  // log-uniform where the range spans orders of magnitude
+    if (whole(0, 9) == 0) return whole(0, 1) == 0 ? low : high;
+    if (low <= 0) return std::uniform_real_distribution<double>(low, high)(random);
+    return std::clamp(std::exp(std::uniform_real_distribution<double>(std::log(low), std::log(high))(random)), low,
+                      high);
+  };
+  const auto flag = [&] { return whole(0, 1) == 1; };
+  const auto one_of = [&](const std::vector<std::string>& all) {
+    return all[static_cast<std::size_t>(whole(0, static_cast<std::int64_t>(all.size()) - 1))];
+  };
+  const auto maybe = [&](double low, double high) { return flag() ? std::optional(real(low, high)) : std::nullopt; };
+  const std::vector<std::string> names = {"plain",        "with \"quotes\"", "back\\slash", "tab\there", "# no comment",
+                                          "[no] = table", "Größe und 鳥",    "'single'",    " spaces ",  "\x01\x1f"};
+  for (int round = 0; round < 200; ++round) {
+    CampaignConfig config = parse(smallest_);
+    config.name = one_of(names);
+    config.seed = static_cast<std::uint64_t>(whole(0, std::numeric_limits<std::int64_t>::max()));
+    config.data.format = one_of({"idx", "folder"});
+    config.data.validation_samples = whole(10, 1'000'000);
+    config.search.algorithm = one_of({"nsga2", "random"});
+    config.search.population = whole(4, 10'000);
+    if (flag()) config.objectives.push_back({"memory", "minimize", "bytes"});
+    if (flag()) config.objectives.push_back({"energy", "minimize", "mJ"});
+    config.constraints = {maybe(1e-6, 1e6), maybe(1, 1e12), maybe(1, 1e15), maybe(1e-3, 1e6)};
+    config.budget.hours = maybe(0.01, 10'000);
+    if (config.budget.hours && flag()) config.budget.evaluations.reset();
+    if (config.budget.evaluations) config.budget.evaluations = whole(1, 1'000'000);
+    config.teacher.enabled = flag();
+    if (flag()) config.teacher.torchscript = folder_.write("teacher \"one\".pt", "").string();
+    config.teacher.epochs = real(0.01, 10'000);
+    config.teacher.learning_rate = real(1e-7, 10);
+    config.train.epochs = real(0.001, 10'000);
+    config.train.finalist_epochs = real(0, 10'000);
+    config.train.batch_size = whole(2, 65'536);
+    config.train.learning_rate = real(1e-7, 10);
+    config.train.weight_decay = real(0, 1);
+    config.train.label_smoothing = real(0, 0.9);
+    config.train.temperature = real(0.1, 100);
+    config.train.distillation_weight = real(0, 1);
+    config.train.flip = flag();
+    config.train.crop_padding = whole(0, 64);
+    config.train.inherit = flag();
+    config.train.threads = whole(0, 1024);
+    config.finalists.count = whole(1, 1000);
+    config.deploy.provider = one_of({"", "cpu", "xnnpack"});
+    config.deploy.precision = one_of({"", "fp32", "int8"});
+    config.deploy.threads = whole(0, 1024);
+    config.deploy.batch = whole(1, 4096);
+    config.measure.search_tier = one_of({"quick", "screen", "certify"});
+    config.measure.finalist_tier = one_of({"quick", "screen", "certify"});
+    config.devices.clear();
+    for (std::int64_t count = whole(1, 3); count > 0; --count)
+      config.devices.push_back({"device-" + std::to_string(count), one_of({"local", "raspberry-pi-5"})});
+    const std::string text = resolved_toml(config);
+    expect_same(parse(text), config);
+    if (HasFailure()) FAIL() << "round " << round << ":\n" << text;
+  }
+}
+
+// Whatever a text editor or a full disk left of a campaign: an answer, and every line of it names the file.
+TEST_F(CampaignFile, ATruncatedOrDamagedFileIsAnErrorAndNotACrash) {
+  CampaignConfig config = parse(smallest_);
+  config.constraints.latency_ms = 3;
+  const std::string whole = resolved_toml(config);
+  const std::string prefix = (folder_.path() / "campaign.toml").string() + ":";
+  std::mt19937 random(5);
+  int refused = 0;
+  const auto check = [&](const std::string& text) {
+    const auto parsed = parse_campaign(text, folder_.path() / "campaign.toml");
+    if (parsed) return;
+    ++refused;
+    EXPECT_EQ(parsed.error().exit_code, ExitCode::usage);
+    std::size_t begin = 0;
+    while (begin <= parsed.error().message.size()) {
+      const std::size_t end = std::min(parsed.error().message.find('\n', begin), parsed.error().message.size());
+      EXPECT_EQ(parsed.error().message.substr(begin, prefix.size()), prefix) << parsed.error().message;
+      begin = end + 1;
+    }
+  };
+  for (std::size_t size = 0; size < whole.size(); ++size) check(whole.substr(0, size));
+  for (int round = 0; round < 500; ++round) {
+    std::string text = whole;
+    for (int change = 0; change < 3; ++change) text[random() % text.size()] = "\"[]=.\n #x1-\xff"[random() % 12];
+    check(text);
+    if (HasFailure()) FAIL() << text;
+  }
+  EXPECT_GT(refused, 500);
+}
+
+TEST_F(CampaignFile, TheExamplesAreRead) {
+  int examples = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::path(FINCH_SOURCE_FOLDER) / "examples")) {
+    if (entry.path().extension() != ".toml") continue;
+    ++examples;
+    auto text = read_text(entry.path());
+    ASSERT_TRUE(text) << text.error().message;
+    // The data set may not be installed here; that it is asked for is all that the file can answer for.
+    const std::string packaged = "\"/usr/share/datasets/fashion-mnist\"";
+    const std::size_t at = text->find(packaged);
+    if (at != std::string::npos) text->replace(at, packaged.size(), "\"" + (folder_.path() / "data").string() + "\"");
+    auto config = parse_campaign(*text, entry.path());
+    ASSERT_TRUE(config) << config.error().message;
+    const auto profile = load_profile(
+        (std::filesystem::path(FINCH_SOURCE_FOLDER) / "profiles" / (config->devices[0].profile + ".toml")));
+    ASSERT_TRUE(profile) << profile.error().message;
+    resolve(*config, *profile);
+    EXPECT_FALSE(config->deploy.precision.empty());
+  }
+  EXPECT_GT(examples, 0);
+}
+
+TEST_F(CampaignFile, AFileThatIsNotThereIsNamed) {
+  const auto config = load_campaign(folder_.path() / "absent.toml");
+  ASSERT_FALSE(config);
+  EXPECT_EQ(config.error().exit_code, ExitCode::usage);
+  EXPECT_EQ(folder_.without_path(config.error().message), "absent.toml: cannot read: No such file or directory");
+}
+
+}  // namespace
+}  // namespace finch::controller

@@ -1,0 +1,56 @@
+// The arithmetic of 8-bit quantization (Jacob 2018, "Quantization and Training of Neural Networks for Efficient
+// Integer-Arithmetic-Only Inference"): real = scale * (integer - zero_point). Pure functions; thread safe.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "search/network.hpp"
+#include "trainer/network_weights.hpp"
+#include "trainer/onnx_writer.hpp"
+
+namespace finch::trainer {
+
+struct Quantization {
+  float scale = 1;
+  std::uint8_t zero_point = 0;
+};
+
+inline constexpr Quantization kUnit{1.0F / 255, 0};  // of [0, 1]
+
+// Zero is exact. A range of nothing but zero gets a harmless scale.
+Quantization quantization_of(ActivationRange range);
+
+// An activation that saturating integers compute: real values `written` in one quantization are to be `read` in
+// another.
+struct Saturation {
+  Quantization written, read;
+};
+// Nothing for the activations that need an operator. `range`: of the activation's output.
+std::optional<Saturation> saturation(search::ActivationKind kind, ActivationRange range);
+// Inputs below it give the same output, or nearly; -infinity if there is no such value.
+float lowest_relevant(search::ActivationKind kind);
+
+// (x - mean) / stddev of images in [0, 1]: taken with the scale and zero point of their channel, the integers of all
+// channels have one shared meaning.
+struct ImageQuantization {
+  std::vector<float> scale;
+  std::vector<std::uint8_t> zero_point;
+  Quantization shared;
+};
+ImageQuantization quantize_normalized(std::span<const float> mean, std::span<const float> stddev);
+
+// Symmetric, one scale an output channel.
+struct QuantizedLayer {
+  std::vector<std::int8_t> weight;  // [out, ...]
+  std::vector<float> weight_scale;  // [out]
+  std::vector<std::int32_t> bias;   // [out]
+  std::vector<float> bias_scale;    // [out], input_scale * weight_scale
+};
+QuantizedLayer quantize_layer(const LayerWeights& layer, float input_scale);
+// weight [out, in] -> [in, out]
+QuantizedLayer transposed(QuantizedLayer layer);
+
+}  // namespace finch::trainer
