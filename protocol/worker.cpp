@@ -11,12 +11,13 @@
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <format>
-#include <random>
 #include <set>
 
+#include "protocol/artifact_offers.hpp"
 #include "protocol/artifact_references.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/artifact_transfer.hpp"
+#include "protocol/backoff.hpp"
 #include "protocol/durable_file.hpp"
 #include "protocol/farm.pb.h"
 #include "protocol/outbox.hpp"
@@ -63,22 +64,19 @@ class Worker {
   // The connection ------------------------------------------------------------------------------------------------
 
   asio::awaitable<void> connect_for_ever() {
-    std::mt19937 generator{std::random_device{}()};
-    std::uniform_real_distribution<> jitter(0.5, 1.0);  // so that a shelf of boards does not come back at once
-    auto wait = kFirstRetry;
+    Backoff backoff(kFirstRetry, kLastRetry);
     std::string last_trouble;
     while (!stopping_) {
       const std::string trouble = co_await one_connection();
       if (stopping_) break;
       if (std::exchange(welcomed_, false)) {
-        wait = kFirstRetry;
+        backoff.reset();
         last_trouble.clear();
       }
       if (trouble != last_trouble) log(trouble + "; trying again");
       last_trouble = trouble;
-      retry_.expires_after(std::chrono::duration_cast<std::chrono::milliseconds>(wait * jitter(generator)));
+      retry_.expires_after(backoff.next());
       co_await retry_.async_wait(kAwait);
-      wait = std::min(2 * wait, kLastRetry);
     }
   }
 
@@ -96,7 +94,7 @@ class Worker {
     const std::string why = co_await connection_->read_frames([this](std::string_view frame) { take(frame); });
     connection_.reset();
     asked_ = false;
-    offered_.clear();
+    offers_.clear();
     sent_.clear();
     // A pause outlives the connection: whoever measures here may still do so. The next controller says how it is.
     co_return trouble_.empty() ? why : trouble_;
@@ -109,9 +107,7 @@ class Worker {
       ToController out;
       out.mutable_heartbeat();
       connection->send(out);
-      const bool waiting =
-          !welcomed_ || asked_ || !sent_.empty() ||
-          std::ranges::any_of(offered_, [](const auto& offer) { return offer.second.made && !offer.second.delivered; });
+      const bool waiting = !welcomed_ || asked_ || !sent_.empty() || offers_.open();
       if (waiting && !paused_ && Clock::now() - last_answer_ > kAnswer) {
         give_up(std::format("the controller left a question open for {} seconds", kAnswer.count()));
       }
@@ -184,7 +180,7 @@ class Worker {
       case ToWorker::kArtifactWanted:
         return give_bytes(message.artifact_wanted());
       case ToWorker::kArtifactHave:
-        offered_[message.artifact_have().sha256()].delivered = true;
+        offers_.set_delivered(message.artifact_have().sha256());
         return deliver();
       default:
         return;
@@ -389,12 +385,12 @@ class Worker {
     for (const auto& [key, report] : reports) {
       const auto artifacts = artifacts_named_by(report.result());
       const auto lost = std::ranges::find_if(artifacts, [this](const NamedArtifact& artifact) {
-        return !store_.has(artifact.sha256) && !offered_[artifact.sha256].delivered;
+        return !store_.has(artifact.sha256) && !offers_.delivered(artifact.sha256);
       });
       ToController out;
       *out.mutable_result() = report;
       if (lost != artifacts.end()) {
-        offered_.erase(lost->sha256);
+        offers_.forget(lost->sha256);
         out.mutable_result()->clear_result();
         Failure& failure = *out.mutable_result()->mutable_result()->mutable_failure();
         failure.set_message(std::format("the result's artifact {} was deleted before it was sent", lost->sha256));
@@ -410,9 +406,8 @@ class Worker {
   bool offer(const std::vector<NamedArtifact>& artifacts) {
     bool all_there = true;
     for (const NamedArtifact& artifact : artifacts) {
-      Offer& state = offered_[artifact.sha256];
-      all_there = all_there && state.delivered;
-      if (state.delivered || std::exchange(state.made, true)) continue;
+      all_there = all_there && offers_.delivered(artifact.sha256);
+      if (!offers_.make(artifact.sha256)) continue;
       ToController out;
       out.mutable_artifact_offer()->mutable_artifact()->set_sha256(artifact.sha256);
       out.mutable_artifact_offer()->mutable_artifact()->set_size_bytes(artifact.size_bytes);
@@ -423,15 +418,14 @@ class Worker {
 
   void give_bytes(const ArtifactWanted& wanted) {
     if (paused_) return deferred_.push_back(wanted);
-    Offer& state = offered_[wanted.sha256()];
-    if (state.made && wanted.offset() <= std::exchange(state.wanted_from, wanted.offset())) {
-      // The controller could not keep what it got (a full disk?): asking again at once would not help it.
+    if (!offers_.advances(wanted.sha256(), wanted.offset())) {
       asio::co_spawn(io_, give_later(wanted, connection_), asio::detached);
       return;
     }
     give_now(wanted);
   }
 
+  // Asked again at once, a controller that cannot keep what it gets would ask for ever and be no better off.
   asio::awaitable<void> give_later(ArtifactWanted wanted, std::shared_ptr<Connection> connection) {
     asio::steady_timer timer(io_, std::chrono::seconds(1));
     co_await timer.async_wait(kAwait);
@@ -451,11 +445,6 @@ class Worker {
     sent_.erase(lease.job_key());
     save(lease.job_key());
   }
-
-  struct Offer {
-    bool made = false, delivered = false;
-    std::int64_t wanted_from = -1;
-  };
 
   const WorkerOptions& options_;
   JobHandler& handler_;
@@ -478,7 +467,7 @@ class Worker {
   int transfer_failures_ = 0;
   std::atomic<bool> progress_waits_ = false;
 
-  std::map<std::string, Offer> offered_;  // on this connection, by hash
+  ArtifactOffers offers_;
   std::set<std::string> sent_;            // on this connection, by job key: not yet acknowledged
   std::vector<ArtifactWanted> deferred_;  // until this host no longer measures
 
