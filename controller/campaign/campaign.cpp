@@ -1,28 +1,18 @@
 #include "controller/campaign/campaign.hpp"
 
-#include <openssl/rand.h>
-
-#include <array>
 #include <format>
 #include <fstream>
 #include <thread>
 
 #include "controller/campaign/campaign_run.hpp"
 #include "protocol/artifact_store.hpp"
+#include "protocol/random_hex.hpp"
 
 namespace finch::controller {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{50};
 constexpr std::chrono::milliseconds kShow{250};
-
-std::string random_id() {
-  std::array<unsigned char, 8> bytes{};
-  RAND_bytes(bytes.data(), bytes.size());
-  std::string text;
-  for (const unsigned char byte : bytes) text += std::format("{:02x}", byte);
-  return text;
-}
 
 }  // namespace
 
@@ -62,7 +52,7 @@ std::expected<void, Error> CampaignRun::begin(const CampaignConfig& config, cons
   return record("created", {{"config", resolved_toml(config)},
                             {"file", config.file.string()},
                             {"profile", profile.name},
-                            {"run_id", random_id()},
+                            {"run_id", protocol::random_hex(8)},
                             {"version", FINCH_VERSION}});
 }
 
