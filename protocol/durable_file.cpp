@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <format>
 #include <system_error>
+#include <thread>
 
 namespace finch::protocol {
 namespace fs = std::filesystem;
@@ -124,13 +125,18 @@ std::expected<FileLock, Error> FileLock::wait_for(const fs::path& path) {
   return FileLock(std::move(*file));
 }
 
-std::expected<FileLock, Error> FileLock::try_for(const fs::path& path, bool& taken) {
-  taken = false;
+std::expected<std::optional<FileLock>, Error> FileLock::try_for(const fs::path& path,
+                                                                std::chrono::milliseconds patience,
+                                                                const std::stop_token& stop) {
   auto file = open_lock(path);
   if (!file) return std::unexpected(file.error());
-  if (::flock(file->get(), LOCK_EX | LOCK_NB) != 0) {
-    taken = errno == EWOULDBLOCK;
-    return std::unexpected(Error{std::format("{}: cannot be locked: {}", path.string(), reason(errno))});
+  const auto give_up = std::chrono::steady_clock::now() + patience;
+  while (::flock(file->get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) {
+      return std::unexpected(Error{std::format("{}: cannot be locked: {}", path.string(), reason(errno))});
+    }
+    if (stop.stop_requested() || std::chrono::steady_clock::now() > give_up) return std::nullopt;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
   return FileLock(std::move(*file));
 }

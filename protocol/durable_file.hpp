@@ -4,10 +4,13 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
 #include <filesystem>
+#include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -58,8 +61,10 @@ bool wait_for_lock(int fd);
 class FileLock {
  public:
   static std::expected<FileLock, Error> wait_for(const std::filesystem::path& path);
-  // False in the pair's place of a lock: another process (or FileLock) holds it.
-  static std::expected<FileLock, Error> try_for(const std::filesystem::path& path, bool& taken);
+  // Nothing when another process (or FileLock) still holds it after `patience`, or when stop was requested meanwhile.
+  static std::expected<std::optional<FileLock>, Error> try_for(const std::filesystem::path& path,
+                                                               std::chrono::milliseconds patience,
+                                                               const std::stop_token& stop);
 
  private:
   explicit FileLock(Descriptor file) : file_(std::move(file)) {}

@@ -13,7 +13,6 @@
 #include <format>
 #include <random>
 #include <set>
-#include <thread>
 
 #include "protocol/artifact_references.hpp"
 #include "protocol/artifact_store.hpp"
@@ -33,7 +32,8 @@ constexpr std::chrono::milliseconds kFirstRetry{200};
 constexpr std::chrono::milliseconds kLastRetry{15000};
 constexpr std::chrono::milliseconds kProgressInterval{200};
 constexpr std::chrono::seconds kAnswer{60};  // a connection that leaves a question open for so long is given up
-constexpr int kTransferAttempts = 3;         // of an artifact whose bytes do not hash to its name
+constexpr std::chrono::seconds kFolderPatience{5};
+constexpr int kTransferAttempts = 3;  // of an artifact whose bytes do not hash to its name
 
 // Everything but `jobs_` and what runs there belongs to the thread of `io_`, which is the one that calls run().
 class Worker {
@@ -485,25 +485,18 @@ class Worker {
   asio::thread_pool jobs_{1};  // last, so that what runs there ends before the rest is gone
 };
 
-// A worker that is just ending, or that was killed a moment ago, still holds the folder.
-std::expected<FileLock, Error> lock_folder(const std::filesystem::path& folder, const std::stop_token& stop) {
-  bool taken = false;
-  auto lock = FileLock::try_for(folder / "worker.lock", taken);
-  for (int i = 0; i < 50 && !lock && taken && !stop.stop_requested(); ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    lock = FileLock::try_for(folder / "worker.lock", taken);
-  }
-  if (lock || !taken) return lock;
-  return std::unexpected(Error{
-      std::format("{} is in use by another worker: stop it, or give this one a folder of its own", folder.string())});
-}
-
 }  // namespace
 
 std::expected<void, Error> run_worker(const WorkerOptions& options, JobHandler& handler, std::stop_token stop) {
   if (const auto made = make_folder(options.state_folder); !made) return made;
-  const auto lock = lock_folder(options.state_folder, stop);
+  // A worker that is just ending, or that was killed a moment ago, still holds the folder.
+  const auto lock = FileLock::try_for(options.state_folder / "worker.lock", kFolderPatience, stop);
   if (!lock) return std::unexpected(lock.error());
+  if (!*lock) {
+    return std::unexpected(
+        Error{std::format("{} is in use by another worker: stop it, or give this one a folder of its own",
+                          options.state_folder.string())});
+  }
   try {
     return Worker(options, handler).run(stop);
   } catch (const std::filesystem::filesystem_error& error) {
