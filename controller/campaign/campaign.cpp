@@ -66,6 +66,7 @@ std::expected<void, Error> CampaignRun::replay() {
   for (const Event& event : *events) {
     if (auto applied = state_.apply(event); !applied) return applied;
   }
+  recorded_ = events->back().sequence;
   base_seconds_ = state_.seconds;
   failed_before_ = state_.failed;
   return {};
@@ -78,6 +79,7 @@ double CampaignRun::now() const {
 CampaignRun::Step CampaignRun::record(const std::string& type, nlohmann::json data) {
   const auto event = events_.append(type, now(), std::move(data));
   if (!event) return std::unexpected(event.error());
+  recorded_ = event->sequence;
   return state_.apply(*event);
 }
 
@@ -92,7 +94,7 @@ std::expected<void, Error> CampaignRun::run(const Home& home, FarmStore& store,
   auto next_show = std::chrono::steady_clock::time_point{};
   std::expected<void, Error> outcome;
   while (outcome && !finished() && !stop.stop_requested()) {
-    const auto before = state_.seconds;
+    const auto before = recorded_;
     outcome = step(home, store);
     if (std::chrono::steady_clock::now() >= next_show || !outcome || finished()) {
       next_show = std::chrono::steady_clock::now() + kShow;
@@ -101,7 +103,7 @@ std::expected<void, Error> CampaignRun::run(const Home& home, FarmStore& store,
       show(snapshot);
     }
     // Something happened: more may be possible at once.
-    if (outcome && state_.seconds == before) std::this_thread::sleep_for(kTick);
+    if (outcome && recorded_ == before) std::this_thread::sleep_for(kTick);
   }
   if (board_ && !finished()) board_->withdraw_all();
   board_.reset();
