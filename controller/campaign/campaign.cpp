@@ -88,7 +88,7 @@ std::expected<void, Error> CampaignRun::run(const Home& home, FarmStore& store,
                                             std::stop_token stop) {
   base_seconds_ = state_.seconds;
   opened_ = std::chrono::steady_clock::now();
-  if (state_.seconds > 0)
+  if (state_.device)
     say(std::format("going on after {:.0f} s of campaign time, {} candidates known", state_.seconds,
                     state_.candidates.size()));
   auto next_show = std::chrono::steady_clock::time_point{};
@@ -125,7 +125,9 @@ CampaignRun::Step CampaignRun::step(const Home& home, FarmStore& store) {
     // Asked for first: the trainer reads the data while the device is waited for.
     if (auto read = read_data(); !read) return read;
   }
-  if (!device_known_) return find_device(store);
+  if (!device_known_) {
+    if (auto found = find_device(store); !found || !device_known_) return found;
+  }
   if (!state_.data) return {};
   if (state_.finalists) return finalist_stage(home);
   return state_.teacher_settled ? search_stage() : settle_teacher(home);
