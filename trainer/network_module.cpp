@@ -120,8 +120,9 @@ torch::Tensor NetworkModule::apply(std::size_t index, const std::vector<torch::T
                    return torch::upsample_bilinear2d(input(0), {op.height, op.width}, /*align_corners=*/false);
                  },
                  [&](const ir::Convolution& op) {
-                   torch::Tensor x = torch::conv2d(input(0), layer.weight, layer.bias, op.stride, op.padding,
-                                                   /*dilation=*/1, op.groups);
+                   // oneDNN's depthwise kernels are several times faster on channels-last tensors.
+                   torch::Tensor x = torch::conv2d(input(0).contiguous(at::MemoryFormat::ChannelsLast), layer.weight,
+                                                   layer.bias, op.stride, op.padding, /*dilation=*/1, op.groups);
                    if (!op.batch_norm) return x;
                    return torch::batch_norm(x, layer.scale, layer.shift, layer.running_mean, layer.running_var,
                                             is_training(), kBatchNormMomentum, kBatchNormEpsilon,
