@@ -235,8 +235,13 @@ TEST_F(WorkerTest, CancelStopsTheRunningJobAndDropsWaitingOnes) {
   lease(measuring("last", 3));
   wait_until_running("running");
   cancel("waiting", 2);
+  EXPECT_EQ(next_result().lease().job_key(), "waiting") << "confirmed, for nothing of it runs";
   cancel("running", 1);
-  EXPECT_EQ(next_result().lease().job_key(), "last") << "cancelled jobs report nothing";
+  const ResultReport confirmation = next_result();
+  EXPECT_EQ(confirmation.lease().job_key(), "running");
+  EXPECT_TRUE(confirmation.result().has_failure());
+  EXPECT_TRUE(handler.was_stopped("running")) << "confirmed before its end";
+  EXPECT_EQ(next_result().lease().job_key(), "last");
   EXPECT_THAT(handler.runs(), ElementsAre("running", "last"));
   EXPECT_TRUE(handler.was_stopped("running"));
 }
@@ -249,6 +254,7 @@ TEST_F(WorkerTest, ACancelOfAnEarlierLeaseDoesNotTouchALaterOne) {
   lease(measuring("job", 5));
   wait_until_running("job");
   cancel("job", 4);
+  EXPECT_EQ(next_result().lease().token(), 4u);
   lease(measuring("job", 6));  // leased again: what is done counts under the later token
   barrier();
   handler.release("job");
