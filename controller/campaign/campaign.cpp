@@ -125,7 +125,9 @@ CampaignRun::Step CampaignRun::step(const Home& home, FarmStore& store) {
     // Asked for first: the trainer reads the data while the device is waited for.
     if (auto read = read_data(); !read) return read;
   }
-  if (!device_known_) return find_device(store);
+  if (!device_known_) {
+    if (auto found = find_device(store); !found || !device_known_) return found;
+  }
   if (!state_.data) return {};
   if (state_.finalists) return finalist_stage(home);
   return state_.teacher_settled ? search_stage() : settle_teacher(home);

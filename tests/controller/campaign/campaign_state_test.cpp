@@ -17,7 +17,7 @@ class CampaignStateTest : public testing::Test {
     CampaignFixture fixture;
     fixture.finish("run", fixture.config());
     events_ = new std::vector<Event>(fixture.events("run"));
-    folder_ = new TemporaryFolder;
+    folder_ = new MemoryFolder;
     // The campaign's folder is gone by now, and a configuration names data that are there.
     auto config = fixture.config();
     config.data.path = folder_->path();
@@ -41,7 +41,7 @@ class CampaignStateTest : public testing::Test {
   }
 
   inline static std::vector<Event>* events_ = nullptr;
-  inline static TemporaryFolder* folder_ = nullptr;
+  inline static MemoryFolder* folder_ = nullptr;
 };
 
 TEST_F(CampaignStateTest, TheSameEventsGiveTheSameState) {

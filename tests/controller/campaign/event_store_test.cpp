@@ -4,7 +4,7 @@
 
 #include <fstream>
 
-#include "tests/controller/farm/temporary_folder.hpp"
+#include "tests/controller/campaign/memory_folder.hpp"
 
 namespace finch::controller {
 namespace {
@@ -19,7 +19,7 @@ class EventStoreTest : public testing::Test {
     ASSERT_TRUE(database);
     ASSERT_TRUE(database->transact([&] { database->execute(sql); }));
   }
-  TemporaryFolder folder_;
+  MemoryFolder folder_;
 };
 
 TEST_F(EventStoreTest, GivesBackWhatWasAppendedInOrder) {

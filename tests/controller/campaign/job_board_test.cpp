@@ -4,7 +4,7 @@
 
 #include <functional>
 
-#include "tests/controller/farm/temporary_folder.hpp"
+#include "tests/controller/campaign/memory_folder.hpp"
 
 namespace finch::controller {
 namespace {
@@ -83,7 +83,7 @@ class JobBoardTest : public testing::Test {
     ASSERT_TRUE(store_.complete(queue.front().key, token, result.SerializeAsString(), failed).value());
   }
 
-  TemporaryFolder folder_;
+  MemoryFolder folder_;
   FarmStore store_ = FarmStore::open(folder_.path() / "farm.db").value();
 };
 

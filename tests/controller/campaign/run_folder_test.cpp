@@ -4,7 +4,7 @@
 
 #include <fstream>
 
-#include "tests/controller/farm/temporary_folder.hpp"
+#include "tests/controller/campaign/memory_folder.hpp"
 
 namespace finch::controller {
 namespace {
@@ -14,7 +14,7 @@ using testing::HasSubstr;
 class RunFolderTest : public testing::Test {
  protected:
   std::filesystem::path path() const { return folder_.path() / "runs" / "first"; }
-  TemporaryFolder folder_;
+  MemoryFolder folder_;
 };
 
 TEST_F(RunFolderTest, MakesItsFolders) {

@@ -14,7 +14,7 @@
 #include "controller/farm/home.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/farm.pb.h"
-#include "tests/controller/farm/temporary_folder.hpp"
+#include "tests/controller/campaign/memory_folder.hpp"
 
 namespace finch::controller {
 
@@ -66,7 +66,7 @@ class CampaignFixture {
   static constexpr const char* kSmall = "[budget]\nevaluations = 8\n[search]\npopulation = 4\n[finalists]\ncount = 3\n";
 
  private:
-  TemporaryFolder root_;
+  MemoryFolder root_;
 
  public:
   Home home;
