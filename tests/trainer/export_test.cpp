@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 #include <onnx/onnx_pb.h>
 
-
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
