@@ -25,8 +25,8 @@ std::expected<fs::path, Error> find_file(const fs::path& folder, const std::stri
       if (fs::is_regular_file(path, ignored)) return path;
     }
   }
-  return std::unexpected(Error{std::format("{}/{}-{}-ubyte: not there, neither plain nor .gz", folder.string(), stem,
-                                           kind)});
+  return std::unexpected(
+      Error{std::format("{}/{}-{}-ubyte: not there, neither plain nor .gz", folder.string(), stem, kind)});
 }
 
 struct Part {
@@ -46,13 +46,14 @@ std::expected<Part, Error> read_part(const fs::path& folder, const std::string& 
 
   const auto& size = images->dimensions;
   if (size.size() < 3) {
-    return std::unexpected(Error{std::format("{}: holds {} dimensions; images have 3 (count, height, width) or 4 "
-                                             "(count, channels, height, width)",
-                                             images_path->string(), size.size())});
+    return std::unexpected(
+        Error{std::format("{}: holds {} dimensions; images have 3 (count, height, width) or 4 "
+                          "(count, channels, height, width)",
+                          images_path->string(), size.size())});
   }
   if (labels->dimensions.size() != 1) {
-    return std::unexpected(Error{std::format("{}: holds {} dimensions; labels have one", labels_path->string(),
-                                             labels->dimensions.size())});
+    return std::unexpected(Error{
+        std::format("{}: holds {} dimensions; labels have one", labels_path->string(), labels->dimensions.size())});
   }
   if (labels->dimensions[0] != size[0]) {
     return std::unexpected(Error{std::format("{} holds {} labels, but {} holds {} images", labels_path->string(),
@@ -84,22 +85,21 @@ std::expected<RawDataset, Error> read_idx_dataset(const fs::path& folder) {
   if (!test) return std::unexpected(test.error());
   if (test->split.channels != train->split.channels || test->split.height != train->split.height ||
       test->split.width != train->split.width) {
-    return std::unexpected(Error{std::format("{}: the test images are of another size than the training images",
-                                             folder.string())});
+    return std::unexpected(
+        Error{std::format("{}: the test images are of another size than the training images", folder.string())});
   }
   RawDataset dataset;
   const std::int32_t classes = std::ranges::max(train->split.labels) + 1;
   if (std::ranges::max(test->split.labels) >= classes) {
-    return std::unexpected(
-        Error{std::format("{}: the test labels name class {}, but the training labels end at {}", folder.string(),
-                          std::ranges::max(test->split.labels), classes - 1)});
+    return std::unexpected(Error{std::format("{}: the test labels name class {}, but the training labels end at {}",
+                                             folder.string(), std::ranges::max(test->split.labels), classes - 1)});
   }
   const bool fashion = train->images_hash == kFashionMnist;
   for (std::int32_t i = 0; i < classes; ++i) {
     dataset.class_names.push_back(fashion ? kFashionClasses[static_cast<std::size_t>(i)] : std::to_string(i));
   }
-  dataset.data_hash = protocol::sha256_hex(std::format("{}\n{}\n{}\n{}\n", train->images_hash, train->labels_hash,
-                                                       test->images_hash, test->labels_hash));
+  dataset.data_hash = protocol::sha256_hex(
+      std::format("{}\n{}\n{}\n{}\n", train->images_hash, train->labels_hash, test->images_hash, test->labels_hash));
   dataset.train = std::move(train->split);
   dataset.test = std::move(test->split);
   return dataset;

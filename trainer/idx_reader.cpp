@@ -85,9 +85,10 @@ std::expected<IdxArray, Error> read_idx(const std::filesystem::path& path) {
     got = reader.read(array.bytes.data() + have, want);
     if (!got) return std::unexpected(got.error());
     if (*got < want) {
-      return reader.fail(std::format(": ends after {} of the {} bytes that its header states; it is incomplete, "
-                                     "fetch it again",
-                                     have + *got, expected));
+      return reader.fail(
+          std::format(": ends after {} of the {} bytes that its header states; it is incomplete, "
+                      "fetch it again",
+                      have + *got, expected));
     }
   }
   std::uint8_t more = 0;

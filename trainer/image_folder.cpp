@@ -1,5 +1,4 @@
 #include <stb_image.h>
-#include <stb_image_resize.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +11,7 @@
 
 #include "protocol/artifact_store.hpp"
 #include "trainer/dataset.hpp"
+#include "trainer/image_resize.hpp"
 
 namespace finch::trainer {
 namespace {
@@ -136,10 +136,7 @@ std::expected<ImageSplit, Error> load_split(const std::vector<ImageFile>& files,
     const std::uint8_t* pixels = loaded.get();
     if (width != size.width || height != size.height) {
       resized.resize(area * depth);
-      // The triangle filter is bilinear interpolation, widened when it shrinks an image.
-      if (stbir_resize_uint8_generic(pixels, width, height, 0, resized.data(), size.width, size.height, 0, channels,
-                                     STBIR_ALPHA_CHANNEL_NONE, 0, STBIR_EDGE_CLAMP, STBIR_FILTER_TRIANGLE,
-                                     STBIR_COLORSPACE_LINEAR, nullptr) == 0) {
+      if (!resize_image(pixels, width, height, resized.data(), size.width, size.height, channels)) {
         return unreadable(files[i].path);
       }
       pixels = resized.data();

@@ -42,8 +42,8 @@ std::expected<protocol::ArtifactRef, Error> JobOutput::write(std::string_view by
   file.write(bytes.data(), std::ssize(bytes));
   file.close();
   if (!file) {
-    return std::unexpected(Error{std::format("{}: {} bytes cannot be written ({})", path.string(), bytes.size(),
-                                             std::strerror(errno))});
+    return std::unexpected(
+        Error{std::format("{}: {} bytes cannot be written ({})", path.string(), bytes.size(), std::strerror(errno))});
   }
   return reference;
 }

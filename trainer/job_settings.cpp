@@ -57,10 +57,10 @@ std::expected<search::Network, Error> decode(const protocol::SpaceSpec& spec,
   const ImageSplit& images = dataset.train;
   if (network->input_shape() != search::TensorShape{images.channels, images.height, images.width} ||
       spec.classes() != std::ssize(dataset.class_names)) {
-    return std::unexpected(
-        Error{std::format("the space is made for {} x {} x {} images of {} classes, but the data has {} x {} x {} of {}",
-                          spec.channels(), spec.height(), spec.width(), spec.classes(), images.channels, images.height,
-                          images.width, dataset.class_names.size())});
+    return std::unexpected(Error{
+        std::format("the space is made for {} x {} x {} images of {} classes, but the data has {} x {} x {} of {}",
+                    spec.channels(), spec.height(), spec.width(), spec.classes(), images.channels, images.height,
+                    images.width, dataset.class_names.size())});
   }
   return std::move(*network);
 }

@@ -85,10 +85,8 @@ struct JobRun {
   }
 
   OnnxMetadata metadata(const protocol::SpaceSpec& space, const auto& genotype) const {
-    return {.space = space.name(),
-            .genotype = genotype_text(genotype),
-            .campaign = {},
-            .class_names = dataset.class_names};
+    return {
+        .space = space.name(), .genotype = genotype_text(genotype), .campaign = {}, .class_names = dataset.class_names};
   }
 
   Served inspect() {
@@ -107,9 +105,10 @@ struct JobRun {
 
     const ImageSplit& test = dataset.test;
     if (test.pixels.size() > kMostMessageBytes) {
-      return std::unexpected(Error{std::format("the test images take {} bytes as pixels; at most {} can be sent to a "
-                                               "device, use fewer or smaller ones",
-                                               test.pixels.size(), kMostMessageBytes)});
+      return std::unexpected(
+          Error{std::format("the test images take {} bytes as pixels; at most {} can be sent to a "
+                            "device, use fewer or smaller ones",
+                            test.pixels.size(), kMostMessageBytes)});
     }
     protocol::ImageSet set;
     set.set_channels(test.channels);
@@ -236,10 +235,12 @@ struct JobRun {
     reset_peak_memory();
     NetworkModule module(std::move(*network), dataset.mean, dataset.stddev);
     const auto batch = static_cast<double>(std::min(options->batch_size, dataset.train.size()));
-    options->epochs = static_cast<double>(job.steps() + kUntimedSteps) * batch / static_cast<double>(dataset.train.size());
+    options->epochs =
+        static_cast<double>(job.steps() + kUntimedSteps) * batch / static_cast<double>(dataset.train.size());
     // Distillation costs next to nothing: its soft targets are looked up.
     Training training(module, dataset.train, {}, *options);
-    for (std::int64_t i = 0; i < kUntimedSteps && training.step() + 1 < training.total_steps(); ++i) training.make_step();
+    for (std::int64_t i = 0; i < kUntimedSteps && training.step() + 1 < training.total_steps(); ++i)
+      training.make_step();
     const TrainingTiming timing = run(training, output.part(0, 1, "timing training steps"));
     JobResult result;
     result.mutable_training_time()->set_images_per_second(timing.images_per_second);

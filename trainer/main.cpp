@@ -138,7 +138,8 @@ int main(int argc, char** argv) {
   inspector.add_option("path", path, "folder of the data set")->type_name("DIR")->required();
   inspector.add_flag("--json", json, "for programs to read");
 
-  const CLI::App& server = *app.add_subcommand("serve-jobs", "the child that trains; started by finch-trainer")->group("");
+  const CLI::App& server =
+      *app.add_subcommand("serve-jobs", "the child that trains; started by finch-trainer")->group("");
 
   try {
     app.parse(argc, argv);

@@ -120,8 +120,9 @@ torch::Tensor NetworkModule::apply(std::size_t index, const std::vector<torch::T
                    return torch::upsample_bilinear2d(input(0), {op.height, op.width}, /*align_corners=*/false);
                  },
                  [&](const ir::Convolution& op) {
-                   torch::Tensor x = torch::conv2d(input(0), layer.weight, layer.bias, op.stride, op.padding,
-                                                   /*dilation=*/1, op.groups);
+                   // oneDNN's depthwise kernels are several times faster on channels-last tensors.
+                   torch::Tensor x = torch::conv2d(input(0).contiguous(at::MemoryFormat::ChannelsLast), layer.weight,
+                                                   layer.bias, op.stride, op.padding, /*dilation=*/1, op.groups);
                    if (!op.batch_norm) return x;
                    return torch::batch_norm(x, layer.scale, layer.shift, layer.running_mean, layer.running_var,
                                             is_training(), kBatchNormMomentum, kBatchNormEpsilon,
@@ -131,9 +132,7 @@ torch::Tensor NetworkModule::apply(std::size_t index, const std::vector<torch::T
                  [&](const ir::Add&) { return input(0) + input(1); },
                  [&](const ir::Scale&) { return input(0) * input(1); },
                  [&](const ir::GlobalAveragePool&) { return torch::adaptive_avg_pool2d(input(0), {1, 1}); },
-                 [&](const ir::Linear&) {
-                   return torch::linear(input(0).flatten(1), layer.weight, layer.bias);
-                 }},
+                 [&](const ir::Linear&) { return torch::linear(input(0).flatten(1), layer.weight, layer.bias); }},
       node.operation);
 }
 
@@ -170,8 +169,8 @@ NetworkWeights NetworkModule::fold() const {
     const Layer& layer = layers_[i];
     if (!layer.weight.defined()) continue;
     torch::Tensor weight = layer.weight.to(torch::kDouble);
-    torch::Tensor bias = layer.bias.defined() ? layer.bias.to(torch::kDouble)
-                                              : torch::zeros({weight.size(0)}, torch::kDouble);
+    torch::Tensor bias =
+        layer.bias.defined() ? layer.bias.to(torch::kDouble) : torch::zeros({weight.size(0)}, torch::kDouble);
     if (layer.scale.defined()) {
       const torch::Tensor factor =
           layer.scale.to(torch::kDouble) / torch::sqrt(layer.running_var.to(torch::kDouble) + kBatchNormEpsilon);

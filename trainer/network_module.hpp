@@ -27,8 +27,8 @@ class NetworkModule : public torch::nn::Module {
   // float32 [N, C, H, W] in [0, 1] -> logits [N, classes]. Errors of LibTorch are thrown as c10::Error.
   torch::Tensor forward(const torch::Tensor& images, const Observer& observer = {});
 
-  // Parameters and BatchNorm statistics, named "<node>.<tensor>" ("stage1.block0.expand.weight"); shares memory with the
-  // module.
+  // Parameters and BatchNorm statistics, named "<node>.<tensor>" ("stage1.block0.expand.weight"); shares memory with
+  // the module.
   const NamedTensors& state() const { return state_; }
   // Copies what agrees in name and shape; gives the number of tensors copied. The rest keeps its values.
   std::int64_t inherit(const NamedTensors& other);
@@ -38,7 +38,7 @@ class NetworkModule : public torch::nn::Module {
 
  private:
   struct Layer {
-    torch::Tensor weight, bias;                              // bias undefined: none
+    torch::Tensor weight, bias;                             // bias undefined: none
     torch::Tensor scale, shift, running_mean, running_var;  // BatchNorm; undefined: none
   };
   void make_layer(const search::Node& node, Layer& layer);

@@ -32,8 +32,8 @@ std::expected<torch::Tensor, Error> load_soft_targets(const std::filesystem::pat
   const torch::Tensor logits = tensors->at("soft_targets");
   if (!torch::equal(tensors->at("split"), as_tensor(dataset.split_hash)) ||
       !logits.sizes().equals({dataset.train.size(), 2, std::ssize(dataset.class_names)})) {
-    return std::unexpected(
-        Error{path.string() + ": these soft targets belong to another data set or split; train the teacher on this one"});
+    return std::unexpected(Error{
+        path.string() + ": these soft targets belong to another data set or split; train the teacher on this one"});
   }
   return logits;
 }

@@ -20,12 +20,11 @@ class Builder {
 
   void convolution(const std::string& name, std::int64_t channels, std::int64_t kernel_size, std::int64_t stride,
                    bool relu) {
-    x_ = builder_.add(name,
-                      ir::Convolution{.out_channels = channels,
-                                      .kernel_size = kernel_size,
-                                      .stride = stride,
-                                      .padding = kernel_size / 2},
-                      {x_});
+    x_ = builder_.add(
+        name,
+        ir::Convolution{
+            .out_channels = channels, .kernel_size = kernel_size, .stride = stride, .padding = kernel_size / 2},
+        {x_});
     if (relu) activation(name);
   }
 
@@ -97,8 +96,8 @@ std::expected<Classifier, Error> load_teacher(const std::filesystem::path& path,
   try {
     module = std::make_shared<torch::jit::Module>(torch::jit::load(path.string()));
   } catch (const std::exception&) {
-    return std::unexpected(Error{path.string() +
-                                 ": not a TorchScript module; save the teacher with torch.jit.script(model).save(...)"});
+    return std::unexpected(
+        Error{path.string() + ": not a TorchScript module; save the teacher with torch.jit.script(model).save(...)"});
   }
   module->eval();
   Classifier classifier = [module](const torch::Tensor& batch) { return module->forward({batch}).toTensor(); };
@@ -108,9 +107,9 @@ std::expected<Classifier, Error> load_teacher(const std::filesystem::path& path,
     const torch::NoGradGuard no_grad;
     const torch::Tensor logits = classifier(plain_images(images, 0, std::min<std::int64_t>(2, images.size())));
     if (logits.dim() != 2 || logits.size(1) != classes || logits.scalar_type() != torch::kFloat) {
-      return std::unexpected(
-          Error{std::format("{}: gives {} {}, but {}", path.string(), logits.scalar_type() == torch::kFloat ? "float32" : "another type",
-                            c10::str(logits.sizes()), expectation)});
+      return std::unexpected(Error{std::format("{}: gives {} {}, but {}", path.string(),
+                                               logits.scalar_type() == torch::kFloat ? "float32" : "another type",
+                                               c10::str(logits.sizes()), expectation)});
     }
   } catch (const std::exception&) {
     return std::unexpected(Error{std::format("{}: fails on the data's images; {}", path.string(), expectation)});

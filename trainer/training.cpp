@@ -9,30 +9,20 @@
 namespace finch::trainer {
 namespace {
 
-constexpr double kMomentum = 0.9;
-
+// AdamW (Loshchilov and Hutter 2019); biases and BatchNorm do not decay.
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const NetworkModule& module, const TrainingOptions& options) {
   std::vector<torch::Tensor> decayed, others;
   for (const torch::Tensor& parameter : module.parameters()) {
     (parameter.dim() > 1 ? decayed : others).push_back(parameter);
   }
-  if (getenv("OPT_ADAM")) {
-    using torch::optim::AdamWOptions;
-    std::vector<torch::optim::OptimizerParamGroup> g;
-    g.emplace_back(decayed, std::make_unique<AdamWOptions>(AdamWOptions(options.learning_rate).weight_decay(options.weight_decay)));
-    g.emplace_back(others, std::make_unique<AdamWOptions>(AdamWOptions(options.learning_rate).weight_decay(0)));
-    return std::make_unique<torch::optim::AdamW>(std::move(g));
-  }
   const auto group_options = [&](double weight_decay) {
-    return std::make_unique<torch::optim::SGDOptions>(torch::optim::SGDOptions(options.learning_rate)
-                                                          .momentum(kMomentum)
-                                                          .nesterov(true)
-                                                          .weight_decay(weight_decay));
+    return std::make_unique<torch::optim::AdamWOptions>(
+        torch::optim::AdamWOptions(options.learning_rate).weight_decay(weight_decay));
   };
   std::vector<torch::optim::OptimizerParamGroup> groups;
   groups.emplace_back(decayed, group_options(options.weight_decay));
   groups.emplace_back(others, group_options(0));
-  return std::make_unique<torch::optim::SGD>(std::move(groups), torch::optim::SGDOptions(options.learning_rate));
+  return std::make_unique<torch::optim::AdamW>(std::move(groups));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Trains a network on one split: augmented batches, cosine schedule with warm-up, distillation from cached soft targets.
-// Not thread safe; kernels use LibTorch's threads. Reproducible from the seed on one thread.
+// Trains a network on one split: augmented batches, cosine schedule with warm-up, distillation from cached soft
+// targets. Not thread safe; kernels use LibTorch's threads. Reproducible from the seed on one thread.
 #pragma once
 
 #include <torch/torch.h>

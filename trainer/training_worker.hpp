@@ -38,7 +38,8 @@ class TrainingWorker : public protocol::JobHandler {
   const std::vector<std::string> command_;
   const std::string log_path_;
 
-  std::mutex mutex_;  // guards what follows; held while a child is started or replaced, so that pause() meets a whole one
+  std::mutex
+      mutex_;  // guards what follows; held while a child is started or replaced, so that pause() meets a whole one
   std::optional<protocol::JobProcess> child_;
   bool paused_ = false;
   Clock::time_point paused_since_;

@@ -1,28 +1,18 @@
 #include "controller/campaign/campaign.hpp"
 
-#include <openssl/rand.h>
-
-#include <array>
 #include <format>
 #include <fstream>
 #include <thread>
 
 #include "controller/campaign/campaign_run.hpp"
 #include "protocol/artifact_store.hpp"
+#include "protocol/random_hex.hpp"
 
 namespace finch::controller {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{50};
 constexpr std::chrono::milliseconds kShow{250};
-
-std::string random_id() {
-  std::array<unsigned char, 8> bytes{};
-  RAND_bytes(bytes.data(), bytes.size());
-  std::string text;
-  for (const unsigned char byte : bytes) text += std::format("{:02x}", byte);
-  return text;
-}
 
 }  // namespace
 
@@ -62,7 +52,7 @@ std::expected<void, Error> CampaignRun::begin(const CampaignConfig& config, cons
   return record("created", {{"config", resolved_toml(config)},
                             {"file", config.file.string()},
                             {"profile", profile.name},
-                            {"run_id", random_id()},
+                            {"run_id", protocol::random_hex(8)},
                             {"version", FINCH_VERSION}});
 }
 
@@ -76,6 +66,7 @@ std::expected<void, Error> CampaignRun::replay() {
   for (const Event& event : *events) {
     if (auto applied = state_.apply(event); !applied) return applied;
   }
+  recorded_ = events->back().sequence;
   base_seconds_ = state_.seconds;
   failed_before_ = state_.failed;
   return {};
@@ -88,6 +79,7 @@ double CampaignRun::now() const {
 CampaignRun::Step CampaignRun::record(const std::string& type, nlohmann::json data) {
   const auto event = events_.append(type, now(), std::move(data));
   if (!event) return std::unexpected(event.error());
+  recorded_ = event->sequence;
   return state_.apply(*event);
 }
 
@@ -96,13 +88,13 @@ std::expected<void, Error> CampaignRun::run(const Home& home, FarmStore& store,
                                             std::stop_token stop) {
   base_seconds_ = state_.seconds;
   opened_ = std::chrono::steady_clock::now();
-  if (state_.seconds > 0)
+  if (state_.device)
     say(std::format("going on after {:.0f} s of campaign time, {} candidates known", state_.seconds,
                     state_.candidates.size()));
   auto next_show = std::chrono::steady_clock::time_point{};
   std::expected<void, Error> outcome;
   while (outcome && !finished() && !stop.stop_requested()) {
-    const auto before = state_.seconds;
+    const auto before = recorded_;
     outcome = step(home, store);
     if (std::chrono::steady_clock::now() >= next_show || !outcome || finished()) {
       next_show = std::chrono::steady_clock::now() + kShow;
@@ -111,7 +103,7 @@ std::expected<void, Error> CampaignRun::run(const Home& home, FarmStore& store,
       show(snapshot);
     }
     // Something happened: more may be possible at once.
-    if (outcome && state_.seconds == before) std::this_thread::sleep_for(kTick);
+    if (outcome && recorded_ == before) std::this_thread::sleep_for(kTick);
   }
   if (board_ && !finished()) board_->withdraw_all();
   board_.reset();
@@ -133,7 +125,9 @@ CampaignRun::Step CampaignRun::step(const Home& home, FarmStore& store) {
     // Asked for first: the trainer reads the data while the device is waited for.
     if (auto read = read_data(); !read) return read;
   }
-  if (!device_known_) return find_device(store);
+  if (!device_known_) {
+    if (auto found = find_device(store); !found || !device_known_) return found;
+  }
   if (!state_.data) return {};
   if (state_.finalists) return finalist_stage(home);
   return state_.teacher_settled ? search_stage() : settle_teacher(home);

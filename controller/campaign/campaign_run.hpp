@@ -27,6 +27,8 @@ class CampaignRun : public Campaign {
   // All that can be done now, without waiting: takes in what the farm has finished and asks for what is due next.
   // REQUIRES: not finished.
   Step step(const Home& home, FarmStore& store);
+  // Sequence number of the last event.
+  std::int64_t recorded() const { return recorded_; }
 
  private:
   // Writes the event and takes it in; every change of state_ goes through here.
@@ -79,6 +81,7 @@ class CampaignRun : public Campaign {
   std::unique_ptr<JobBoard> board_;
   std::vector<std::string> log_;
   std::chrono::steady_clock::time_point opened_ = std::chrono::steady_clock::now();
+  std::int64_t recorded_ = 0;
   double base_seconds_ = 0;         // campaign time before this process
   std::int64_t failed_before_ = 0;  // candidates, in earlier processes
   bool waiting_said_ = false;

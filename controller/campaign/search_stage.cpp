@@ -86,11 +86,11 @@ double CampaignRun::finalist_reserve() const {
   }
   const TrainConfig& train = state_.config.train;
   const MeasureConfig& tiers = state_.config.measure;
-  const double one_training = trained > 0 ? training / static_cast<double>(trained) : 10;
+  const double one_training = trained > 0 ? training / static_cast<double>(trained) : 0;
   double one_measurement = tier_seconds(tiers.finalist_tier);
   if (screened > 0 && tiers.search_tier == tiers.finalist_tier)
     one_measurement = measuring / static_cast<double>(screened);
-  const double one_image = screened > 0 ? latency_ms / static_cast<double>(screened) / 1e3 : 1e-3;
+  const double one_image = screened > 0 ? latency_ms / static_cast<double>(screened) / 1e3 : 0;
   const double one_evaluation = 1 + 1.2 * one_image * static_cast<double>(state_.data->test_samples());
   const double one_finalist =
       one_training * train.finalist_epochs / train.epochs + 2 * one_measurement + 2 * one_evaluation;

@@ -311,8 +311,9 @@ Dispatcher::LocalNeed Dispatcher::local_need() const {
     if (is_connected(name)) return false;
     return workers_.contains(name) || std::ranges::any_of(views_, wants);
   };
-  return {.agent = waits(kLocalAgent,
-                         [](const JobView& job) { return job.kind != JobKind::training && job.target == kLocalAgent; }),
+  // A campaign must know its device before it can ask anything of it: the agent, which costs nothing idle, is always
+  // there.
+  return {.agent = !is_connected(kLocalAgent),
           // Its start would disturb a measurement here.
           .trainer = !measures && waits(kLocalTrainer, [&](const JobView& job) {
             return job.kind == JobKind::training && (job.target.empty() ? !trainer_there : job.target == kLocalTrainer);

@@ -1,13 +1,11 @@
-#include <openssl/rand.h>
-
 #include <algorithm>
-#include <array>
 #include <format>
 #include <string_view>
 
 #include "controller/farm/farm_store_state.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/farm.pb.h"
+#include "protocol/random_hex.hpp"
 
 namespace finch::controller {
 namespace {
@@ -71,12 +69,7 @@ std::expected<std::string, Error> FarmStore::invite(const std::string& name, con
     return std::unexpected(Error{
         std::format("'{}' is a name of this machine's own; choose another for the device", name), ExitCode::usage});
   }
-  std::array<unsigned char, 24> random{};
-  if (RAND_bytes(random.data(), random.size()) != 1) {
-    return std::unexpected(Error{"OpenSSL has no random numbers for a token; see: openssl rand -hex 8"});
-  }
-  std::string token;
-  for (const unsigned char byte : random) token += std::format("{:02x}", byte);
+  const std::string token = protocol::random_hex(24);
   const auto invited = state_->transact([&] {
     Database& db = state_->database;
     if (db.prepare("SELECT 1 FROM devices WHERE name = ? AND description != ''").bind(name).step()) {

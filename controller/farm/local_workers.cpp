@@ -2,11 +2,12 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <deque>
 #include <expected>
@@ -122,27 +123,34 @@ std::expected<void, Error> LocalWorkers::start(Program& program) {
   if (std::filesystem::file_size(log, ignored) > kLargeLog && !ignored) {
     std::filesystem::rename(log, log + ".old", ignored);
   }
-  posix_spawn_file_actions_t files;
-  posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
-  posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  // A group of its own: Ctrl-C is for finch, which ends its workers in order. Signals as a program expects them.
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  sigset_t none, ignored_here;
-  sigemptyset(&none);
-  sigemptyset(&ignored_here);
-  sigaddset(&ignored_here, SIGPIPE);
-  sigaddset(&ignored_here, SIGINT);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &ignored_here);
-  const int error = ::posix_spawn(&program.pid, path.c_str(), &files, &attributes, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&files);
-  posix_spawnattr_destroy(&attributes);
   program.started = Clock::now();
-  if (error == 0) return {};
+  const pid_t parent = ::getpid();
+  const bool startable = ::access(path.c_str(), X_OK) == 0;
+  const int output = startable ? ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
+  const int input = output >= 0 ? ::open("/dev/null", O_RDONLY | O_CLOEXEC) : -1;
+  int error = errno;
+  if (input >= 0) program.pid = ::fork();
+  if (input >= 0 && program.pid < 0) error = errno;
+  if (program.pid == 0) {
+    // Only async-signal-safe calls from here. Asked for before the program is there, so that it never outlives a parent
+    // that dies at once.
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::getppid() != parent) ::_exit(1);
+    ::setpgid(0, 0);  // a group of its own: Ctrl-C is for finch, which ends its workers in order
+    ::signal(SIGPIPE, SIG_DFL);
+    ::signal(SIGINT, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::dup2(input, STDIN_FILENO);
+    ::dup2(output, STDOUT_FILENO);
+    ::dup2(output, STDERR_FILENO);
+    ::execv(path.c_str(), argv.data());
+    ::_exit(127);
+  }
+  if (input >= 0) ::close(input);
+  if (output >= 0) ::close(output);
+  if (program.pid > 0) return {};
   program.pid = -1;
   return std::unexpected(
       Error{std::format("{} cannot be started: {}; its log would be {}", path.string(), std::strerror(error), log)});

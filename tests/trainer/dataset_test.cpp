@@ -50,7 +50,8 @@ TEST_F(IdxDatasetTest, LosesAndDoublesNoImage) {
   const ImageSplit original = sample_images(200, 1);
   std::vector<std::vector<std::uint8_t>> expected, found;
   const auto collect = [](const ImageSplit& split, auto& into) {
-    for (std::int64_t i = 0; i < split.size(); ++i) into.emplace_back(split.image(i), split.image(i) + split.image_bytes());
+    for (std::int64_t i = 0; i < split.size(); ++i)
+      into.emplace_back(split.image(i), split.image(i) + split.image_bytes());
   };
   collect(original, expected);
   collect(dataset->train, found);

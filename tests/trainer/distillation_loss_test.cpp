@@ -65,10 +65,10 @@ TEST(DistillationLoss, WithoutATeacherCountsLabelsFully) {
 
 TEST(DistillationLoss, VanishesWhenTheStudentEqualsTheTeacher) {
   const Case example = random_case();
-  EXPECT_NEAR(distillation_loss(example.teacher, example.labels, example.teacher,
-                                {.temperature = 3, .distillation_weight = 1})
-                  .item<double>(),
-              0, 1e-12);
+  EXPECT_NEAR(
+      distillation_loss(example.teacher, example.labels, example.teacher, {.temperature = 3, .distillation_weight = 1})
+          .item<double>(),
+      0, 1e-12);
 }
 
 }  // namespace

@@ -77,7 +77,8 @@ TEST_F(IdxReaderTest, NamesDamagedGzipFiles) {
   write_file(file("truncated.gz"), packed.substr(0, packed.size() / 2));
   EXPECT_THAT(error_of(file("truncated.gz")), HasSubstr("ends too early"));
   std::string corrupt = packed;
-  for (std::size_t i = corrupt.size() / 2; i < corrupt.size() / 2 + 64; ++i) corrupt[i] = static_cast<char>(~corrupt[i]);
+  for (std::size_t i = corrupt.size() / 2; i < corrupt.size() / 2 + 64; ++i)
+    corrupt[i] = static_cast<char>(~corrupt[i]);
   write_file(file("corrupt.gz"), corrupt);
   EXPECT_THAT(error_of(file("corrupt.gz")), HasSubstr("damaged"));
   write_file(file("renamed.gz"), idx_bytes({1}, {1}));

@@ -8,8 +8,8 @@
 namespace finch::trainer {
 namespace {
 
-using testing::ElementsAre;
 using testing::Each;
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 class ImageFolderTest : public testing::Test {

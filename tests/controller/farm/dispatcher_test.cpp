@@ -385,15 +385,13 @@ TEST_F(DispatcherTest, LocalWorkersEndWithTheirServer) {
   EXPECT_EQ(status("a").state, JobState::queued);
 }
 
-TEST_F(DispatcherTest, AsksForLocalWorkersOnlyWhenNobodyElseServes) {
-  EXPECT_FALSE(dispatcher_->local_need().agent);
+TEST_F(DispatcherTest, AlwaysAsksForTheLocalAgentAndForATrainerWhenNobodyElseServes) {
+  EXPECT_TRUE(dispatcher_->local_need().agent) << "a campaign looks for it before it submits anything";
   EXPECT_FALSE(dispatcher_->local_need().trainer);
   submit("m", "pi");
-  EXPECT_FALSE(dispatcher_->local_need().agent);
-  submit("e", "local", true);
-  EXPECT_TRUE(dispatcher_->local_need().agent);
   connect_agent("local");
   EXPECT_FALSE(dispatcher_->local_need().agent);
+  EXPECT_FALSE(dispatcher_->local_need().trainer);
   submit("a");
   EXPECT_TRUE(dispatcher_->local_need().trainer);
   connect("big", protocol::TRAINER, "cluster");

@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# A whole campaign with real processes: runs, is killed and resumed, reuses what is known, and refuses bad input.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+finch=$FINCH_BIN/finch
+export FINCH_HOME=$work/home FINCH_PROFILES=$FINCH_SOURCE/profiles
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
+
+fail() { echo "FAILED: $1" >&2; [ -f "$work/log" ] && tail -n 20 "$work/log" >&2; exit 1; }
+expect_failure() { # EXIT-CODE WORDS COMMAND…: one clear line that holds the words
+  local code=$1 words=$2 got=0; shift 2
+  "$@" >"$work/out" 2>"$work/err" || got=$?
+  [ "$got" = "$code" ] || fail "exit code $got instead of $code: $*: $(cat "$work/err")"
+  grep -qF -- "$words" "$work/err" || fail "'$words' is not in: $(cat "$work/err")"
+}
+
+mkdir "$work/data"
+python3 "$here/tiny_data.py" "$work/data"
+cat >"$work/tiny.toml" <<TOML
+[campaign]
+name = "tiny"
+[data]
+path = "$work/data"
+validation_samples = 100
+[search]
+population = 4
+[constraints]
+macs = 500_000
+[budget]
+evaluations = 3
+[teacher]
+epochs = 2
+[train]
+epochs = 1
+finalist_epochs = 2
+batch_size = 32
+threads = 1
+[finalists]
+count = 2
+[measure]
+search_tier = "quick"
+finalist_tier = "quick"
+TOML
+
+# Bad input: one clear line and the right exit code, before anything is started.
+expect_failure 2 "did you mean 'devices'" "$finch" devces
+expect_failure 2 "cannot read" "$finch" run "$work/nowhere.toml"
+sed 's/\[budget\]/[budget]\nevaluatoins = 3/' "$work/tiny.toml" >"$work/bad.toml"
+expect_failure 2 "did you mean 'budget.evaluations'" "$finch" run "$work/bad.toml"
+sed 's|^path = .*|path = "/nowhere"|' "$work/tiny.toml" >"$work/bad.toml"
+expect_failure 2 "there is no /nowhere" "$finch" run "$work/bad.toml"
+expect_failure 2 "no campaign here" "$finch" resume "$work"
+
+# A campaign that asks for energy is refused: there is no sensor.
+sed 's/population = 4/population = 4\nobjectives = ["accuracy", "energy"]/' "$work/tiny.toml" >"$work/energy.toml"
+expect_failure 2 "cannot measure it" "$finch" run "$work/energy.toml" --output "$work/energy"
+
+# A corrupt data set.
+mkdir "$work/broken"
+cp "$work"/data/* "$work/broken/"
+truncate -s 2000 "$work/broken/train-images-idx3-ubyte.gz"
+sed "s|^path = .*|path = \"$work/broken\"|" "$work/tiny.toml" >"$work/broken.toml"
+expect_failure 2 "train-images-idx3-ubyte.gz" "$finch" run "$work/broken.toml" --output "$work/broken-run"
+
+# Killed at three moments, resumed each time; a second finch on the same folder is refused meanwhile.
+"$finch" run "$work/tiny.toml" --output "$work/run" >"$work/out" 2>"$work/log" &
+running=$!
+for evaluated in 0 1 2; do
+  until [ "$(sqlite3 "$work/run/campaign.db" "SELECT count(*) FROM events WHERE type = 'told'" 2>/dev/null || echo -1)" -ge "$evaluated" ]; do
+    kill -0 $running 2>/dev/null || fail "finch ended too early"
+    read -r -t 0.1 <> <(:) || true
+  done
+  [ "$evaluated" != 0 ] || expect_failure 1 "another finch works on this run folder" "$finch" resume "$work/run"
+  kill -9 $running
+  wait $running 2>/dev/null || true
+  "$finch" resume "$work/run" >"$work/out" 2>"$work/log" &
+  running=$!
+  read -r -t 1 <> <(:) || true
+done
+wait $running || fail "the resumed campaign did not finish"
+twice=$(sqlite3 "$work/run/campaign.db" "SELECT count(*) FROM (SELECT type, json_extract(data, '\$.id') AS id, json_extract(data, '\$.precision') AS p, count(*) AS n
+  FROM events WHERE type NOT IN ('note', 'device') GROUP BY type, id, p HAVING n > 1)")
+[ "$twice" = 0 ] || fail "$twice events are in the log twice"
+python3 - "$work/run" <<'PYTHON' || fail "front.json is not as documented"
+import hashlib, json, sys
+run = sys.argv[1]
+front = json.load(open(run + "/front.json"))
+assert front["format"] == 1 and front["models"], front
+for model in front["models"]:
+    assert [file["precision"] for file in model["files"]] == ["fp32", "int8"]
+    for file in model["files"]:
+        data = open(run + "/" + file["path"], "rb").read()
+        assert hashlib.sha256(data).hexdigest() == file["sha256"] and len(data) == file["size_bytes"]
+        assert file["accuracy"]["samples"] == 100 and file["accuracy"]["split"] == "test"
+        measurement = file["measurements"][0]
+        latency = measurement["latency_ms"]
+        assert latency["ci_low"] <= latency["median"] <= latency["ci_high"] and latency["median"] <= latency["p90"] <= latency["p99"]
+        assert measurement["energy_mj"] is None and measurement["artifact_sha256"] == file["sha256"]
+        assert len(open(run + "/" + measurement["raw"], "rb").read()) % 8 == 0
+assert "</html>" in open(run + "/report.html").read()
+PYTHON
+
+# The same campaign in another folder measures and trains nothing again, and says so.
+"$finch" run "$work/tiny.toml" --output "$work/again" >"$work/out" 2>"$work/log" || fail "the second campaign failed"
+grep -q "(reused)" "$work/log" || fail "nothing was reused"
+"$finch" report "$work/again" --json | python3 -c 'import json, sys; json.load(sys.stdin)' || fail "finch report --json is no JSON"
+grep -q "$(printf '\033')" "$work/log" && fail "control characters in a log"
+echo "campaign_end_to_end: good"

@@ -1,0 +1,181 @@
+// Exported files against the module they were made from, run by ONNX Runtime in finch-agent as they would be deployed.
+#include "trainer/export.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <onnx/onnx_pb.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <format>
+#include <fstream>
+#include <random>
+
+#include "search/cost_model.hpp"
+#include "search/search_space.hpp"
+#include "tests/trainer/sample_data.hpp"
+#include "tests/trainer/temporary_folder.hpp"
+#include "trainer/training.hpp"
+
+namespace finch::trainer {
+namespace {
+
+// What finch-agent computes for the images, float32 [N, classes].
+torch::Tensor run_file(const std::string& model, const torch::Tensor& images, std::int64_t classes) {
+  const TemporaryFolder folder;
+  const auto path = [&](const char* name) { return (folder.path() / name).string(); };
+  std::ofstream(path("model.onnx"), std::ios::binary) << model;
+  const torch::Tensor in = images.contiguous();
+  std::ofstream(path("in.bin"), std::ios::binary)
+      .write(static_cast<const char*>(in.data_ptr()), in.numel() * static_cast<std::int64_t>(sizeof(float)));
+  const std::string command = std::format(
+      "{}/finch-agent infer {} --input {} --output {} --shape {},{},{},{} >/dev/null", std::getenv("FINCH_BIN"),
+      path("model.onnx"), path("in.bin"), path("out.bin"), in.size(0), in.size(1), in.size(2), in.size(3));
+  EXPECT_EQ(std::system(command.c_str()), 0) << command;
+  torch::Tensor out = torch::full({in.size(0), classes}, std::nan(""));
+  std::ifstream(path("out.bin"), std::ios::binary)
+      .read(static_cast<char*>(out.data_ptr()), out.numel() * static_cast<std::int64_t>(sizeof(float)));
+  return out;
+}
+
+// BatchNorm as after training: no statistic is the identity's.
+void disturb_statistics(NetworkModule& module) {
+  const torch::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : module.state()) {
+    if (name.ends_with(".running_mean") || name.ends_with(".shift")) tensor.detach().normal_(0, 0.2);
+    if (name.ends_with(".running_var") || name.ends_with(".scale")) tensor.detach().uniform_(0.6, 1.4);
+  }
+}
+
+ImageSplit random_images(const search::TensorShape& shape, std::int64_t count) {
+  ImageSplit split{
+      .channels = shape.channels, .height = shape.height, .width = shape.width, .pixels = {}, .labels = {}};
+  std::mt19937 generator(7);
+  split.pixels.resize(static_cast<std::size_t>(count * shape.elements()));
+  for (std::uint8_t& pixel : split.pixels) pixel = static_cast<std::uint8_t>(generator());
+  split.labels.assign(static_cast<std::size_t>(count), 0);
+  return split;
+}
+
+std::string exported(NetworkModule& module, const ImageSplit& images, const std::string& precision) {
+  const std::vector<std::string> precisions = {precision};
+  auto models = export_models(module, images, {}, precisions, [](double) {});
+  EXPECT_TRUE(models) << models.error().message;
+  return models->models.front().bytes;
+}
+
+// Of all weights and biases that Conv and Gemm nodes read.
+std::int64_t parameters_of(const std::string& model) {
+  onnx::ModelProto proto;
+  proto.ParseFromString(model);
+  std::map<std::string, std::int64_t> sizes;
+  for (const auto& initializer : proto.graph().initializer()) {
+    std::int64_t size = 1;
+    for (const std::int64_t dimension : initializer.dims()) size *= dimension;
+    sizes[initializer.name()] = size;
+  }
+  std::int64_t parameters = 0;
+  for (const auto& node : proto.graph().node()) {
+    if (node.op_type() != "Conv" && node.op_type() != "Gemm") continue;
+    for (const std::string& input : node.input()) parameters += sizes[input];
+  }
+  return parameters;
+}
+
+void expect_parity(const search::SpaceConfig& config, int genotypes) {
+  const auto space = search::make_search_space(config);
+  ASSERT_TRUE(space);
+  std::mt19937_64 generator(1);
+  for (int i = 0; i < genotypes; ++i) {
+    const search::Genotype genotype = (*space)->random(generator);
+    SCOPED_TRACE(search::to_string(genotype));
+    torch::manual_seed(i);
+    NetworkModule module((*space)->decode(genotype).value(),
+                         std::vector<float>(static_cast<std::size_t>(config.image.channels), 0.3F),
+                         std::vector<float>(static_cast<std::size_t>(config.image.channels), 0.25F));
+    disturb_statistics(module);
+    module.eval();
+    const std::string model = exported(module, random_images(config.image, 4), "fp32");
+
+    const std::int64_t batch = i % 2 == 0 ? 1 : 3;
+    const torch::Tensor images = torch::rand({batch, config.image.channels, config.image.height, config.image.width});
+    std::int64_t macs = 0;
+    const torch::NoGradGuard no_grad;
+    const torch::Tensor expected = module.forward(images, [&](std::int32_t index, const torch::Tensor& output) {
+      const search::Node& node = module.network().nodes[static_cast<std::size_t>(index)];
+      EXPECT_EQ(output.numel() / batch, node.shape.elements()) << node.name;
+      const auto weight = module.state().find(node.name + ".weight");
+      if (weight != module.state().end())
+        macs += output.numel() / batch * (weight->second.numel() / weight->second.size(0));
+    });
+    const search::Cost cost = search::cost_of(module.network());
+    EXPECT_EQ(macs, cost.macs);
+    EXPECT_EQ(parameters_of(model), cost.parameters);
+    const torch::Tensor actual = run_file(model, images, config.classes);
+    const double scale = std::max(1.0, expected.abs().max().item<double>());
+    EXPECT_LE((actual - expected).abs().max().item<double>(), 1e-4 * scale);
+  }
+}
+
+TEST(ExportTest, ComputesWhatTheModuleComputesForGreyImagesOf28) {
+  expect_parity({"mobilenet", {1, 28, 28}, 10}, 40);
+}
+TEST(ExportTest, ComputesWhatTheModuleComputesForColourImagesOf32) {
+  expect_parity({"mobilenet", {3, 32, 32}, 7}, 10);
+}
+TEST(ExportTest, ComputesWhatTheModuleComputesForColourImagesOf224) {
+  expect_parity({"mobilenet", {3, 224, 224}, 100}, 2);
+}
+
+TEST(ExportTest, Int8AgreesWithFp32OnATrainedNetwork) {
+  const Dataset data = sample_dataset();
+  const auto space = search::make_search_space({"mobilenet", {1, kSampleSize, kSampleSize}, kSampleClasses});
+  ASSERT_TRUE(space);
+  torch::manual_seed(1);
+  NetworkModule module((*space)->decode((*space)->smallest()).value(), data.mean, data.stddev);
+  TrainingOptions options;
+  options.epochs = 20;
+  options.batch_size = 16;
+  Training training(module, data.train, {}, options);
+  run(training, [](double) {});
+  const std::string fp32 = exported(module, data.train, "fp32");
+  const std::string int8 = exported(module, data.train, "int8");
+  const torch::Tensor images = plain_images(data.test, 0, data.test.size());
+  const torch::Tensor expected = run_file(fp32, images, kSampleClasses).argmax(1);
+  const torch::Tensor actual = run_file(int8, images, kSampleClasses).argmax(1);
+  EXPECT_GE(expected.eq(actual).sum().item<std::int64_t>(), data.test.size() - 2);
+  onnx::ModelProto proto;
+  proto.ParseFromString(int8);
+  EXPECT_TRUE(
+      std::ranges::any_of(proto.graph().node(), [](const auto& node) { return node.op_type() == "QuantizeLinear"; }));
+}
+
+TEST(ExportTest, FlushesDenormalWeights) {
+  const auto space = search::make_search_space({"mobilenet", {1, 28, 28}, 10});
+  ASSERT_TRUE(space);
+  NetworkModule module((*space)->decode((*space)->smallest()).value(), {0.3F}, {0.25F});
+  {
+    const torch::NoGradGuard no_grad;
+    // The classifier has no BatchNorm that would scale the planted values when it is folded.
+    module.state().at("classifier.weight").detach().fill_(1e-40F);
+  }
+  const std::vector<std::string> precisions = {"fp32"};
+  const auto models = export_models(module, random_images({1, 28, 28}, 4), {}, precisions, [](double) {});
+  ASSERT_TRUE(models) << models.error().message;
+  EXPECT_EQ(models->flushed_weights, module.state().at("classifier.weight").numel());
+  onnx::ModelProto proto;
+  proto.ParseFromString(models->models.front().bytes);
+  for (const auto& initializer : proto.graph().initializer()) {
+    if (initializer.data_type() != onnx::TensorProto_DataType_FLOAT) continue;
+    const std::string& raw = initializer.raw_data();
+    for (std::size_t at = 0; at + sizeof(float) <= raw.size(); at += sizeof(float)) {
+      float value = 0;
+      std::memcpy(&value, raw.data() + at, sizeof value);
+      EXPECT_NE(std::fpclassify(value), FP_SUBNORMAL) << initializer.name();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace finch::trainer
