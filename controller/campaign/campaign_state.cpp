@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "controller/campaign/constraints.hpp"
+
 namespace finch::controller {
 namespace {
 
@@ -54,17 +56,6 @@ search::Cost CampaignState::cost_of(const search::Genotype& genotype) const {
   return network ? search::cost_of(*network) : search::Cost{};
 }
 
-bool CampaignState::admissible(const search::Genotype& genotype) const {
-  const auto network = space_->decode(genotype);
-  if (!network) return false;
-  const search::Cost cost = search::cost_of(*network);
-  const ConstraintConfig& limits = config.constraints;
-  const auto within = [](const std::optional<double>& limit, double value) { return !limit || value <= *limit; };
-  return within(limits.parameters, static_cast<double>(cost.parameters)) &&
-         within(limits.macs, static_cast<double>(cost.macs)) &&
-         within(limits.memory_mb, static_cast<double>(cost.peak_activation_bytes) / (1 << 20));
-}
-
 bool CampaignState::wants(const std::string& objective) const {
   return std::ranges::find(config.objectives, objective, &ObjectiveConfig::name) != config.objectives.end();
 }
@@ -94,7 +85,7 @@ std::expected<void, Error> CampaignState::start_search() {
   settings.seed = config.seed;
   settings.objectives = config.objectives.size();
   settings.population = static_cast<std::size_t>(config.search.population);
-  settings.admissible = [this](const search::Genotype& genotype) { return admissible(genotype); };
+  settings.admissible = [this](const search::Genotype& genotype) { return keeps(config.constraints, *space_, genotype); };
   auto algorithm = search::make_search_algorithm(settings, *space_);
   if (!algorithm) return std::unexpected(Error{algorithm.error().message, ExitCode::usage});
   algorithm_ = std::move(*algorithm);

@@ -81,8 +81,6 @@ class CampaignState {
   search::SearchAlgorithm& algorithm() { return *algorithm_; }
   std::size_t in_flight() const;
   std::string stage() const;
-  // Whether the network keeps the constraints that are known before any measurement.
-  bool admissible(const search::Genotype& genotype) const;
   search::Cost cost_of(const search::Genotype& genotype) const;
   // Objective values, minimised, in the campaign's order.
   std::vector<double> objectives(double top1, const protocol::Measurement& measurement, const search::Cost& cost) const;

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "controller/campaign/campaign_run.hpp"
+#include "controller/campaign/measure_tier.hpp"
 
 namespace finch::controller {
 namespace {
@@ -12,11 +13,6 @@ constexpr std::size_t kInFlight = 3;     // one measured, one trained, one on it
 constexpr int kMeasurementAttempts = 3;  // an INVALID measurement is taken anew
 constexpr std::int64_t kHopeless = 5;    // so many failures before any success end the campaign
 constexpr std::int64_t kAskedPerEvaluation = 20;
-
-// Expected seconds of one measurement of a tier, before any was taken.
-double tier_seconds(const std::string& tier) {
-  return tier == "quick" ? 6 : tier == "screen" ? 20 : 150;
-}
 
 }  // namespace
 

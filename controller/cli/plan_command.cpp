@@ -4,6 +4,7 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 
+#include "controller/campaign/constraints.hpp"
 #include "controller/campaign/job_board.hpp"
 #include "controller/cli/commands.hpp"
 #include "controller/cli/farm_host.hpp"
@@ -136,7 +137,12 @@ struct Planner {
     PlanFacts facts;
     facts.train_samples = data_facts->train_samples();
     facts.test_samples = data_facts->test_samples();
-    const search::Genotype small = (*space)->smallest(), large = (*space)->largest();
+    const auto extremes = extremes_within(config.constraints, **space);
+    if (!extremes) {
+      return std::unexpected(Error{
+          config.file.string() + ": constraints: no network of the space keeps them; loosen them", ExitCode::usage});
+    }
+    const auto& [small, large] = *extremes;
     facts.largest_parameters = search::cost_of((*space)->decode(large).value()).parameters;
     const auto slow = images_per_second(large, "largest");
     if (!slow) return std::unexpected(slow.error());

@@ -5,6 +5,8 @@
 #include <format>
 #include <limits>
 
+#include "controller/campaign/measure_tier.hpp"
+
 namespace finch::controller {
 namespace {
 
@@ -24,10 +26,6 @@ double Plan::total_megabytes() const {
   double total = 0;
   for (const PlanStage& stage : stages) total += stage.megabytes;
   return total;
-}
-
-double tier_seconds(const std::string& tier) {
-  return tier == "quick" ? 6 : tier == "screen" ? 20 : 150;
 }
 
 std::expected<Plan, Error> plan_campaign(const CampaignConfig& config, const PlanFacts& facts) {

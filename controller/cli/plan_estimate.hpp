@@ -13,7 +13,7 @@ namespace finch::controller {
 
 struct PlanFacts {
   std::int64_t train_samples = 0, test_samples = 0;
-  // Of the smallest and the largest network of the space.
+  // Of the smallest and the largest network that keep the constraints.
   double images_per_second_small = 1, images_per_second_large = 1;
   double latency_ms_small = 0, latency_ms_large = 0;
   double measurement_seconds = 0;  // one of the search tier
@@ -35,8 +35,6 @@ struct Plan {
 
 inline constexpr std::int64_t kFewestEvaluations = 4;  // below it there is no search to speak of
 
-// Expected seconds of one measurement of a tier, given one of the search tier.
-double tier_seconds(const std::string& tier);
 // Error (exit code `usage`): the budget cannot hold teacher, finalists and `kFewestEvaluations`; names the nearest that
 // can.
 std::expected<Plan, Error> plan_campaign(const CampaignConfig& config, const PlanFacts& facts);

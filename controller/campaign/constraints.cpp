@@ -1,0 +1,49 @@
+#include "controller/campaign/constraints.hpp"
+
+#include <random>
+
+namespace finch::controller {
+namespace {
+
+constexpr int kSample = 2000;  // a decode takes microseconds
+
+}  // namespace
+
+bool keeps(const ConstraintConfig& limits, const search::Cost& cost) {
+  const auto within = [](const std::optional<double>& limit, double value) { return !limit || value <= *limit; };
+  return within(limits.parameters, static_cast<double>(cost.parameters)) &&
+         within(limits.macs, static_cast<double>(cost.macs)) &&
+         within(limits.memory_mb, static_cast<double>(cost.peak_activation_bytes) / (1 << 20));
+}
+
+bool keeps(const ConstraintConfig& limits, const search::SearchSpace& space, const search::Genotype& genotype) {
+  const auto network = space.decode(genotype);
+  return network && keeps(limits, search::cost_of(*network));
+}
+
+std::optional<SpaceExtremes> extremes_within(const ConstraintConfig& limits, const search::SearchSpace& space) {
+  std::optional<SpaceExtremes> extremes;
+  std::int64_t fewest = 0, most = 0;
+  const auto consider = [&](const search::Genotype& genotype) {
+    const auto network = space.decode(genotype);
+    if (!network) return;
+    const search::Cost cost = search::cost_of(*network);
+    if (!keeps(limits, cost)) return;
+    if (!extremes) {
+      extremes = {genotype, genotype};
+      fewest = most = cost.macs;
+    }
+    if (cost.macs < fewest) extremes->smallest = genotype;
+    if (cost.macs > most) extremes->largest = genotype;
+    fewest = std::min(fewest, cost.macs);
+    most = std::max(most, cost.macs);
+  };
+  consider(space.smallest());
+  consider(space.largest());
+  if (keeps(limits, space, space.largest())) return extremes;
+  std::mt19937_64 generator(1);
+  for (int i = 0; i < kSample; ++i) consider(space.random(generator));
+  return extremes;
+}
+
+}  // namespace finch::controller
