@@ -85,7 +85,9 @@ std::expected<void, Error> CampaignState::start_search() {
   settings.seed = config.seed;
   settings.objectives = config.objectives.size();
   settings.population = static_cast<std::size_t>(config.search.population);
-  settings.admissible = [this](const search::Genotype& genotype) { return keeps(config.constraints, *space_, genotype); };
+  settings.admissible = [this](const search::Genotype& genotype) {
+    return keeps(config.constraints, *space_, genotype);
+  };
   auto algorithm = search::make_search_algorithm(settings, *space_);
   if (!algorithm) return std::unexpected(Error{algorithm.error().message, ExitCode::usage});
   algorithm_ = std::move(*algorithm);
