@@ -31,6 +31,7 @@ CampaignRun::Step CampaignRun::advance_finalist(FinalistState& finalist, const H
   const CandidateState& candidate = state_.candidates.at(finalist.id);
   if (finalist.trained) {
     for (const protocol::ExportedFile& file : finalist.trained->files()) {
+      if (!finalist.failure.empty()) break;  // one file's failure is the finalist's
       if (auto deployed = deploy_file(finalist, file, home); !deployed) return deployed;
     }
     return {};

@@ -337,6 +337,26 @@ TEST_F(CampaignTest, AFinalistThatFailsIsLeftOutAndNamed) {
   EXPECT_GE(result.models.size(), 1u);
 }
 
+// Both files' results come in before the campaign looks.
+TEST_F(CampaignTest, AFinalistWhoseFilesBothFailFailsOnce) {
+  std::string files;  // of the first finalist
+  farm.tamper = [&](const Job& job, protocol::JobResult& result) {
+    if (job.has_train_candidate() && job.train_candidate().precisions_size() == 2 && files.empty()) {
+      for (const auto& file : result.trained_candidate().files()) files += file.artifact().sha256() + " ";
+    }
+    if (job.has_evaluate() && files.contains(job.evaluate().model().sha256())) {
+      result.mutable_failure()->set_message("the file is damaged");
+    }
+  };
+  const auto run = create("run", config());
+  while (!run->finished()) {
+    const auto stepped = run->step(home, store);
+    ASSERT_TRUE(stepped) << stepped.error().message;
+    farm.serve_all();
+  }
+  EXPECT_EQ(std::ranges::count(types_of(events("run")), "finalist_failed"), 1);
+}
+
 TEST_F(CampaignTest, FinishesEarlyWhenAsked) {
   auto run = create("run", config());
   ASSERT_TRUE(request_finish(folder("run")));  // before anything is known: it waits for the first candidate
