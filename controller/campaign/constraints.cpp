@@ -1,5 +1,6 @@
 #include "controller/campaign/constraints.hpp"
 
+#include <algorithm>
 #include <random>
 
 namespace finch::controller {
@@ -40,7 +41,7 @@ std::optional<SpaceExtremes> extremes_within(const ConstraintConfig& limits, con
   };
   consider(space.smallest());
   consider(space.largest());
-  if (keeps(limits, space, space.largest())) return extremes;
+  if (extremes && extremes->largest == space.largest()) return extremes;
   std::mt19937_64 generator(1);
   for (int i = 0; i < kSample; ++i) consider(space.random(generator));
   return extremes;
