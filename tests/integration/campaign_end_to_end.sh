@@ -17,31 +17,7 @@ expect_failure() { # EXIT-CODE WORDS COMMAND…: one clear line that holds the w
 
 mkdir "$work/data"
 python3 "$here/tiny_data.py" "$work/data"
-cat >"$work/tiny.toml" <<TOML
-[campaign]
-name = "tiny"
-[data]
-path = "$work/data"
-validation_samples = 100
-[search]
-population = 4
-[constraints]
-macs = 500_000
-[budget]
-evaluations = 3
-[teacher]
-epochs = 2
-[train]
-epochs = 1
-finalist_epochs = 2
-batch_size = 32
-threads = 1
-[finalists]
-count = 2
-[measure]
-search_tier = "quick"
-finalist_tier = "quick"
-TOML
+cp "$here/tiny.toml" "$work"
 
 # Bad input: one clear line and the right exit code, before anything is started.
 expect_failure 2 "did you mean 'devices'" "$finch" devces
