@@ -67,7 +67,10 @@ void Dispatcher::connected(Time now, const std::string& name, const protocol::He
   worker.motion = WorkerMotion::running;
   worker.device = hello.device();
   worker.device.set_name(name);
-  if (worker.role == WorkerRole::agent) good(store_.device_seen(worker.device, true));
+  if (worker.role == WorkerRole::agent) {
+    if (local_workers_.contains(name)) good(store_.admit(name));
+    good(store_.device_seen(worker.device, true));
+  }
   auto before = std::exchange(worker.leases, {});
   for (const auto& held : hello.held()) keep_or_cancel(now, name, worker, held, before);
   for (const auto& [key, lease] : before) {

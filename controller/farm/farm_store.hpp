@@ -101,7 +101,9 @@ class FarmStore {
   std::expected<std::vector<JobStatus>, Error> leased();
 
   // Devices (also trainers on other machines: whatever was invited) ---------------------------------------------
-  // Connected or, if it is still known, disconnected now.
+  // A device of this machine's own, which needs no invitation.
+  std::expected<void, Error> admit(const std::string& name);
+  // Connected or disconnected now. One that was forgotten meanwhile stays forgotten.
   std::expected<void, Error> device_seen(const protocol::DeviceDescription& description, bool connected);
   std::expected<void, Error> disconnect_all();
   std::expected<std::vector<DeviceRecord>, Error> devices();

@@ -19,18 +19,20 @@ bool is_device_name(std::string_view name) {
 
 }  // namespace
 
+std::expected<void, Error> FarmStore::admit(const std::string& name) {
+  return state_->transact([&] {
+    state_->database.prepare("INSERT OR IGNORE INTO devices (name, profile, admitted) VALUES (?, '', 1)")
+        .bind(name)
+        .run();
+  });
+}
+
 std::expected<void, Error> FarmStore::device_seen(const protocol::DeviceDescription& description, bool connected) {
   return state_->transact([&] {
-    Database& db = state_->database;
-    // One that leaves may have been forgotten meanwhile: that must not bring it back.
-    if (connected) {
-      db.prepare("INSERT OR IGNORE INTO devices (name, profile, admitted) VALUES (?, '', 1)")
-          .bind(description.name())
-          .run();
-    }
-    db.prepare(
-          "UPDATE devices SET profile = ?, description = ?, connected = ?, last_seen = "
-          "strftime('%Y-%m-%dT%H:%M:%SZ', 'now') WHERE name = ?")
+    state_->database
+        .prepare(
+            "UPDATE devices SET profile = ?, description = ?, connected = ?, last_seen = "
+            "strftime('%Y-%m-%dT%H:%M:%SZ', 'now') WHERE name = ?")
         .bind(description.profile(), description.SerializeAsString(), connected ? 1 : 0, description.name())
         .run();
   });

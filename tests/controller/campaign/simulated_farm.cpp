@@ -70,6 +70,7 @@ SimulatedFarm::SimulatedFarm(Home home)
 }
 
 void SimulatedFarm::connect() {
+  need(store_.admit(device.name()));
   need(store_.device_seen(device, true));
 }
 void SimulatedFarm::disconnect() {

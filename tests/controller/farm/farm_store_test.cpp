@@ -379,8 +379,10 @@ TEST_F(FarmStoreTest, RemembersDevicesUntilTheyAreForgotten) {
   ASSERT_TRUE(store.forget_device("pi"));
   EXPECT_THAT(store.admitted().value(), IsEmpty());
   EXPECT_FALSE(store.forget_device("pi"));
-  ASSERT_TRUE(store.device_seen(description, false));
-  EXPECT_THAT(store.devices().value(), IsEmpty()) << "its end must not bring it back";
+  for (const bool connected : {true, false}) {
+    ASSERT_TRUE(store.device_seen(description, connected));
+    EXPECT_THAT(store.devices().value(), IsEmpty()) << "it must not bring itself back; connected: " << connected;
+  }
   EXPECT_TRUE(store.invite("pi", "raspberry-pi-4"));
 }
 
