@@ -5,13 +5,13 @@
 #include <thread>
 
 #include "controller/campaign/campaign_run.hpp"
+#include "controller/farm/patience.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/random_hex.hpp"
 
 namespace finch::controller {
 namespace {
 
-constexpr std::chrono::milliseconds kTick{50};
 constexpr std::chrono::milliseconds kShow{250};
 
 }  // namespace
@@ -91,6 +91,7 @@ std::expected<void, Error> CampaignRun::run(const Home& home, FarmStore& store,
   if (state_.device)
     say(std::format("going on after {:.0f} s of campaign time, {} candidates known", state_.seconds,
                     state_.candidates.size()));
+  Patience patience;
   auto next_show = std::chrono::steady_clock::time_point{};
   std::expected<void, Error> outcome;
   while (outcome && !finished() && !stop.stop_requested()) {
@@ -102,8 +103,11 @@ std::expected<void, Error> CampaignRun::run(const Home& home, FarmStore& store,
       snapshot.log = std::exchange(log_, {});
       show(snapshot);
     }
-    // Something happened: more may be possible at once.
-    if (outcome && recorded_ == before) std::this_thread::sleep_for(kTick);
+    if (recorded_ != before) {
+      patience.reset();  // something happened: more may be possible at once
+    } else if (outcome) {
+      std::this_thread::sleep_for(patience.next());
+    }
   }
   if (board_ && !finished()) board_->withdraw_all();
   board_.reset();

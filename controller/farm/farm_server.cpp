@@ -17,8 +17,6 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 using protocol::ToWorker;
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
-constexpr std::chrono::milliseconds kPoll{50};
-constexpr std::chrono::milliseconds kLocalWorkersPoll{250};
 constexpr std::chrono::minutes kLogAgain{10};
 constexpr std::size_t kLinesRemembered = 1000;
 
@@ -183,6 +181,7 @@ void FarmServer::take(Session& session, std::string_view frame) {
     case protocol::ToController::kProgress:
       return dispatcher_.take_progress(Clock::now(), session.name, message.progress());
     case protocol::ToController::kResult:
+      patience_.reset();  // whoever waited for it will want more
       return dispatcher_.take_result(Clock::now(), session.name, message.result());
     case protocol::ToController::kPaused:
       return dispatcher_.take_paused(Clock::now(), session.name, message.paused());
@@ -330,14 +329,13 @@ void FarmServer::turn_away_forgotten() {
 }
 
 asio::awaitable<void> FarmServer::tend() {
-  auto next_look = Clock::now();
   while (!stopping_) {
-    if (dispatcher_.tick(Clock::now())) turn_away_forgotten();
-    if (local_ && Clock::now() >= next_look) {
-      next_look = Clock::now() + kLocalWorkersPoll;
-      tend_local_workers();
+    if (dispatcher_.tick(Clock::now())) {
+      patience_.reset();
+      turn_away_forgotten();
     }
-    timer_.expires_after(kPoll);
+    if (local_) tend_local_workers();
+    timer_.expires_after(patience_.next());
     co_await timer_.async_wait(kAwait);
   }
 }

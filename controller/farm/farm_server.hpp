@@ -18,6 +18,7 @@
 #include "controller/farm/farm.hpp"
 #include "controller/farm/farm_store.hpp"
 #include "controller/farm/local_workers.hpp"
+#include "controller/farm/patience.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/tls_connection.hpp"
 
@@ -76,6 +77,7 @@ class FarmServer {
   std::shared_ptr<boost::asio::ssl::context> context_;
   boost::asio::ip::tcp::acceptor acceptor_;
   boost::asio::steady_timer timer_, last_call_;
+  Patience patience_;
   std::uint16_t port_ = 0;
   bool stopping_ = false;
   std::uint64_t next_id_ = 1;

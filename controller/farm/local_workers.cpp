@@ -163,8 +163,9 @@ std::string LocalWorkers::reap(Program& program) {
   const bool early = Clock::now() - program.started < kEarly;
   program.early_deaths = early ? program.early_deaths + 1 : 0;
   program.not_before = Clock::now() + kFirstWait * (1 << program.early_deaths);
-  const std::string how = WIFSIGNALED(status) ? std::format("was killed by {}", ::strsignal(WTERMSIG(status)))
-                                              : std::format("ended with exit status {}", WEXITSTATUS(status));
+  const std::string how =
+      WIFSIGNALED(status) ? std::format("was killed by signal {} ({})", WTERMSIG(status), ::strsignal(WTERMSIG(status)))
+                          : std::format("ended with exit status {}", WEXITSTATUS(status));
   if (program.early_deaths < kEarlyDeaths) {
     options_.log(std::format("the local {} {}; its log is {}", program.program, how, log_of(program).string()));
     return {};
