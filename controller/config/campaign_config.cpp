@@ -38,6 +38,9 @@ void read_data(TomlReader& reader, CampaignConfig& config) {
       const bool packaged = config.data.path.ends_with("datasets/fashion-mnist");
       table.complain("path", std::format("there is no {}{}", config.data.path,
                                          packaged ? "; install it: apt install dataset-fashion-mnist" : ""));
+    } else if (!std::filesystem::is_directory(config.data.path, ignored)) {
+      table.complain("path",
+                     std::format("{} is no folder; name the folder that the data set lies in", config.data.path));
     }
   }
   table.done();
@@ -132,6 +135,10 @@ void read_deploy(TomlReader& reader, CampaignConfig& config) {
 void read_rest(TomlReader& reader, CampaignConfig& config) {
   TomlTable finalists = reader.table("finalists");
   finalists.read("count", config.finalists.count, 1, 1000);
+  if (config.budget.evaluations && finalists.has("count") && config.finalists.count > *config.budget.evaluations) {
+    finalists.complain("count", std::format("{} finalists cannot come from budget.evaluations = {}",
+                                            config.finalists.count, *config.budget.evaluations));
+  }
   finalists.done();
   TomlTable measure = reader.table("measure");
   const std::vector<std::string> tiers = {"quick", "screen", "certify"};
@@ -157,19 +164,6 @@ std::string number(double value) {
   return text;
 }
 
-std::string quoted(const std::string& text) {
-  std::string result = "\"";
-  for (const char character : text) {
-    if (character == '"' || character == '\\') result += '\\';
-    if (static_cast<unsigned char>(character) < 0x20 || character == 0x7f) {
-      result += std::format("\\u{:04x}", static_cast<unsigned>(character));
-    } else {
-      result += character;
-    }
-  }
-  return result + '"';
-}
-
 }  // namespace
 
 std::expected<CampaignConfig, Error> load_campaign(const std::filesystem::path& file) {
@@ -192,8 +186,8 @@ std::expected<CampaignConfig, Error> parse_campaign(const std::string& text, con
   std::int64_t seed = 1;
   campaign.read("seed", seed, 0, std::numeric_limits<std::int64_t>::max());
   config.seed = static_cast<std::uint64_t>(seed);
-  if (config.name.empty() || config.name.find_first_of("/\n") != std::string::npos)
-    campaign.complain("name", "a name becomes part of a folder's: no slash, not empty");
+  if (config.name.empty() || config.name.starts_with('.') || config.name.find_first_of("/\n") != std::string::npos)
+    campaign.complain("name", "a name becomes part of a folder's: no slash, no dot in front, not empty");
   campaign.done();
   TomlTable space = (*reader)->table("space");
   space.read_choice("name", config.space, search::search_space_names());
@@ -233,20 +227,20 @@ std::string resolved_toml(const CampaignConfig& c) {
     if (value) line(key, number(*value));
   };
   text += "[campaign]\n";
-  line("name", quoted(c.name));
+  line("name", toml_string(c.name));
   line("seed", std::to_string(c.seed));
   text += "\n[data]\n";
-  line("format", quoted(c.data.format));
-  line("path", quoted(c.data.path));
+  line("format", toml_string(c.data.format));
+  line("path", toml_string(c.data.path));
   line("validation_samples", std::to_string(c.data.validation_samples));
   text += "\n[space]\n";
-  line("name", quoted(c.space));
+  line("name", toml_string(c.space));
   text += "\n[search]\n";
-  line("algorithm", quoted(c.search.algorithm));
+  line("algorithm", toml_string(c.search.algorithm));
   line("population", std::to_string(c.search.population));
   std::string objectives;
   for (const ObjectiveConfig& objective : c.objectives)
-    objectives += (objectives.empty() ? "" : ", ") + quoted(objective.name);
+    objectives += (objectives.empty() ? "" : ", ") + toml_string(objective.name);
   line("objectives", "[" + objectives + "]");
   text += "\n[constraints]\n";
   optional("latency_ms", c.constraints.latency_ms);
@@ -258,7 +252,7 @@ std::string resolved_toml(const CampaignConfig& c) {
   if (c.budget.evaluations) line("evaluations", std::to_string(*c.budget.evaluations));
   text += "\n[teacher]\n";
   line("enabled", c.teacher.enabled ? "true" : "false");
-  if (c.teacher.torchscript) line("torchscript", quoted(*c.teacher.torchscript));
+  if (c.teacher.torchscript) line("torchscript", toml_string(*c.teacher.torchscript));
   line("epochs", number(c.teacher.epochs));
   line("learning_rate", number(c.teacher.learning_rate));
   text += "\n[train]\n";
@@ -277,18 +271,18 @@ std::string resolved_toml(const CampaignConfig& c) {
   text += "\n[finalists]\n";
   line("count", std::to_string(c.finalists.count));
   text += "\n[deploy]\n";
-  line("runtime", quoted(c.deploy.runtime));
-  if (!c.deploy.provider.empty()) line("provider", quoted(c.deploy.provider));
-  if (!c.deploy.precision.empty()) line("precision", quoted(c.deploy.precision));
+  line("runtime", toml_string(c.deploy.runtime));
+  if (!c.deploy.provider.empty()) line("provider", toml_string(c.deploy.provider));
+  if (!c.deploy.precision.empty()) line("precision", toml_string(c.deploy.precision));
   line("threads", std::to_string(c.deploy.threads));
   line("batch", std::to_string(c.deploy.batch));
   text += "\n[measure]\n";
-  line("search_tier", quoted(c.measure.search_tier));
-  line("finalist_tier", quoted(c.measure.finalist_tier));
+  line("search_tier", toml_string(c.measure.search_tier));
+  line("finalist_tier", toml_string(c.measure.finalist_tier));
   for (const DeviceConfig& device : c.devices) {
     text += "\n[[device]]\n";
-    line("name", quoted(device.name));
-    line("profile", quoted(device.profile));
+    line("name", toml_string(device.name));
+    line("profile", toml_string(device.profile));
   }
   return text;
 }

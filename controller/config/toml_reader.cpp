@@ -66,7 +66,9 @@ std::optional<std::string> nearest(std::string_view word, const std::set<std::st
       best = candidate;
     }
   }
-  return best;
+  if (best || word.size() < 3) return best;
+  const auto longer = std::ranges::find_if(candidates, [&](const auto& key) { return key.starts_with(word); });
+  return longer == candidates.end() ? best : *longer;
 }
 
 std::string did_you_mean(std::string_view word, const std::set<std::string>& candidates) {
@@ -74,6 +76,19 @@ std::string did_you_mean(std::string_view word, const std::set<std::string>& can
   std::string all;
   for (const std::string& candidate : candidates) all += (all.empty() ? "" : ", ") + candidate;
   return "; known: " + all;
+}
+
+std::string toml_string(std::string_view text) {
+  std::string result = "\"";
+  for (const char character : text) {
+    if (character == '"' || character == '\\') result += '\\';
+    if (static_cast<unsigned char>(character) < 0x20 || character == 0x7f) {
+      result += std::format("\\u{:04x}", static_cast<unsigned>(character));
+    } else {
+      result += character;
+    }
+  }
+  return result + '"';
 }
 
 std::expected<std::string, Error> read_text(const std::filesystem::path& file) {

@@ -76,7 +76,10 @@ class TomlReader {
   std::vector<std::pair<std::int64_t, std::string>> errors_;  // by line
 };
 
-// The candidate with the smallest edit distance (Levenshtein 1966), if it is near enough to be a misspelling.
+// A basic string of TOML with quotes, whatever the text holds.
+std::string toml_string(std::string_view text);
+// The candidate with the smallest edit distance (Levenshtein 1966), if it is near enough to be a misspelling; else one
+// that begins with the word.
 std::optional<std::string> nearest(std::string_view word, const std::set<std::string>& candidates);
 // "; did you mean 'x'?" or nothing.
 std::string did_you_mean(std::string_view word, const std::set<std::string>& candidates);
