@@ -10,6 +10,7 @@
 
 #include "controller/cli/commands.hpp"
 #include "controller/config/campaign_config.hpp"
+#include "controller/config/toml_reader.hpp"
 #include "controller/farm/home.hpp"
 
 namespace finch::controller {
@@ -58,23 +59,24 @@ bool holds_idx_files(const std::filesystem::path& folder) {
 
 std::string campaign_text(const InitOptions& options, const std::string& format, const nlohmann::json& facts) {
   const auto number = [&](const char* key) { return facts.at(key).get<std::int64_t>(); };
-  const std::int64_t train = number("train_samples") + number("validation_samples");
+  const std::int64_t train = number("train_samples");
   const std::int64_t validation = std::clamp<std::int64_t>(train / 12, 10, 10000);
   // About as many images an epoch as a search needs to tell networks apart.
   const double epochs =
       std::clamp(20000.0 / static_cast<double>(std::max<std::int64_t>(1, train - validation)), 0.1, 10.0);
   const std::string name = std::filesystem::path(options.output).stem().string();
   std::string text;
-  text += std::format("# Written by: finch init --data {} --device {}\n", options.data, options.device);
+  text += std::format("# Written by: finch init --data {} --device {}\n", toml_string(options.data),
+                      toml_string(options.device));
   text += std::format("# The data: {} classes, {} training and {} test images of {} x {} x {}.\n\n",
-                      facts.at("classes").size(), train, number("test_samples"), number("channels"), number("height"),
-                      number("width"));
-  text +=
-      std::format("[campaign]\nname = \"{}\"\nseed = 1                        # same seed, same proposals\n\n", name);
+                      facts.at("class_names").size(), train, number("test_samples"), number("channels"),
+                      number("height"), number("width"));
+  text += std::format("[campaign]\nname = {}\nseed = 1                        # same seed, same proposals\n\n",
+                      toml_string(name));
   text += std::format(
-      "[data]\nformat = \"{}\"\npath = \"{}\"\nvalidation_samples = {}        # kept from the training images; the "
+      "[data]\nformat = \"{}\"\npath = {}\nvalidation_samples = {}        # kept from the training images; the "
       "test images are for the end\n\n",
-      format, options.data, validation);
+      format, toml_string(options.data), validation);
   text +=
       "[space]\nname = \"mobilenet\"               # inverted residuals: depth, kernel, expansion, width, resolution, "
       "...\n\n";
@@ -97,7 +99,8 @@ std::string campaign_text(const InitOptions& options, const std::string& format,
   text +=
       "[measure]                       # \"quick\" takes about 6 s a model, \"screen\" 20 s, \"certify\" 2 to 3 "
       "minutes\nsearch_tier = \"screen\"\nfinalist_tier = \"certify\"\n\n";
-  text += std::format("[[device]]\nname = \"{}\"\nprofile = \"{}\"\n", options.device, options.profile);
+  text +=
+      std::format("[[device]]\nname = {}\nprofile = {}\n", toml_string(options.device), toml_string(options.profile));
   return text;
 }
 

@@ -67,16 +67,6 @@ int run_program(int argc, char** argv) {
 
 }  // namespace
 
-ExitCode fail(const Error& error) {
-  std::size_t begin = 0;
-  while (begin <= error.message.size()) {
-    const std::size_t end = std::min(error.message.find('\n', begin), error.message.size());
-    std::fprintf(stderr, "finch: %s\n", error.message.substr(begin, end - begin).c_str());
-    begin = end + 1;
-  }
-  return error.exit_code;
-}
-
 }  // namespace finch::controller
 
 int main(int argc, char** argv) {

@@ -1,0 +1,75 @@
+#include "controller/cli/plan_estimate.hpp"
+
+#include <gmock/gmock.h>
+
+namespace finch::controller {
+namespace {
+
+using testing::HasSubstr;
+
+CampaignConfig config(std::optional<double> hours, std::optional<std::int64_t> evaluations) {
+  CampaignConfig config;
+  config.budget.hours = hours;
+  config.budget.evaluations = evaluations;
+  config.finalists.count = 3;
+  return config;
+}
+
+PlanFacts facts() {
+  return {.train_samples = 10'000,
+          .test_samples = 1'000,
+          .images_per_second_small = 4'000,
+          .images_per_second_large = 1'000,
+          .latency_ms_small = 0.1,
+          .latency_ms_large = 1,
+          .measurement_seconds = 5,
+          .largest_parameters = 100'000};
+}
+
+TEST(PlanEstimateTest, TheStagesAddUp) {
+  const auto plan = plan_campaign(config({}, 20), facts());
+  ASSERT_TRUE(plan) << plan.error().message;
+  EXPECT_EQ(plan->evaluations, 20);
+  double seconds = 0, megabytes = 0;
+  for (const PlanStage& stage : plan->stages) {
+    EXPECT_GT(stage.seconds, 0) << stage.name;
+    seconds += stage.seconds;
+    megabytes += stage.megabytes;
+  }
+  EXPECT_DOUBLE_EQ(plan->total_seconds(), seconds);
+  EXPECT_DOUBLE_EQ(plan->total_megabytes(), megabytes);
+}
+
+TEST(PlanEstimateTest, MoreEvaluationsTakeLonger) {
+  const auto few = plan_campaign(config({}, 10), facts()), many = plan_campaign(config({}, 100), facts());
+  ASSERT_TRUE(few && many);
+  EXPECT_LT(few->total_seconds(), many->total_seconds());
+  EXPECT_LT(few->total_megabytes(), many->total_megabytes());
+}
+
+TEST(PlanEstimateTest, AFasterMachineEvaluatesMoreInTheSameHours) {
+  PlanFacts fast = facts();
+  fast.images_per_second_small *= 4;
+  fast.images_per_second_large *= 4;
+  const auto plan = plan_campaign(config(1, {}), facts()), faster = plan_campaign(config(1, {}), fast);
+  ASSERT_TRUE(plan && faster);
+  EXPECT_GT(faster->evaluations, plan->evaluations);
+  EXPECT_LE(plan->total_seconds(), 3600 * 1.05);
+}
+
+TEST(PlanEstimateTest, ABudgetThatCannotHoldNamesTheNearestThatCan) {
+  const auto refused = plan_campaign(config(0.001, {}), facts());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().exit_code, ExitCode::usage);
+  EXPECT_THAT(refused.error().message, HasSubstr("budget.hours"));
+  // The named budget, tried.
+  double hours = 0;
+  const std::string& text = refused.error().message;
+  for (std::size_t at = 0; (at = text.find("hours = ", at)) != std::string::npos; ++at)
+    hours = std::stod(text.substr(at + 8));
+  ASSERT_GT(hours, 0.001) << text;
+  EXPECT_TRUE(plan_campaign(config(hours, {}), facts())) << text;
+}
+
+}  // namespace
+}  // namespace finch::controller
