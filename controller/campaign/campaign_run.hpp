@@ -54,7 +54,8 @@ class CampaignRun : public Campaign {
   bool hopeless() const;  // nothing but failures so far
   bool budget_left() const;
   double finalist_reserve() const;  // seconds, an estimate from what was measured so far
-  Step choose_finalists();
+  double estimate_finalists() const;
+  Step close_search();
 
   Step finalist_stage(const Home& home);
   Step advance_finalist(FinalistState& finalist, const Home& home);
@@ -80,6 +81,8 @@ class CampaignRun : public Campaign {
   CampaignState state_;
   std::unique_ptr<JobBoard> board_;
   std::vector<std::string> log_;
+  mutable double reserve_ = 0;            // finalist_reserve() as it was ...
+  mutable std::int64_t reserve_at_ = -1;  // ... after this event
   std::chrono::steady_clock::time_point opened_ = std::chrono::steady_clock::now();
   std::int64_t recorded_ = 0;
   double base_seconds_ = 0;         // campaign time before this process

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "controller/campaign/campaign_run.hpp"
+#include "controller/campaign/finalist_choice.hpp"
 #include "controller/campaign/measure_tier.hpp"
 
 namespace finch::controller {
@@ -28,7 +29,7 @@ CampaignRun::Step CampaignRun::search_stage() {
     }
   }
   if (!state_.search_closed) return ask_if_free();
-  return state_.in_flight() == 0 ? choose_finalists() : Step{};
+  return state_.in_flight() == 0 ? close_search() : Step{};
 }
 
 CampaignRun::Step CampaignRun::ask_if_free() {
@@ -67,31 +68,39 @@ bool CampaignRun::budget_left() const {
 }
 
 double CampaignRun::finalist_reserve() const {
-  double training = 0, measuring = 0, latency_ms = 0;
-  std::size_t trained = 0, screened = 0;
-  for (const auto& [id, candidate] : state_.candidates) {
-    if (candidate.trained && !candidate.reused) {
-      training += candidate.trained->seconds();
-      ++trained;
-    }
-    if (candidate.screen) {
-      measuring += candidate.screen->seconds();
-      latency_ms += candidate.screen->latency_median_ms();
-      ++screened;
-    }
-  }
+  if (std::exchange(reserve_at_, recorded_) != recorded_) reserve_ = estimate_finalists();
+  return reserve_;
+}
+
+// What those would take that would be chosen now; the candidates of the search so far stand for finalists not yet
+// found.
+double CampaignRun::estimate_finalists() const {
   const TrainConfig& train = state_.config.train;
   const MeasureConfig& tiers = state_.config.measure;
-  const double one_training = trained > 0 ? training / static_cast<double>(trained) : 0;
-  double one_measurement = tier_seconds(tiers.finalist_tier);
-  if (screened > 0 && tiers.search_tier == tiers.finalist_tier)
-    one_measurement = measuring / static_cast<double>(screened);
-  const double one_image = screened > 0 ? latency_ms / static_cast<double>(screened) / 1e3 : 0;
-  const double one_evaluation = 1 + 1.2 * one_image * static_cast<double>(state_.data->test_samples());
-  const double one_finalist =
-      one_training * train.finalist_epochs / train.epochs + 2 * one_measurement + 2 * one_evaluation;
-  const double in_flight = static_cast<double>(state_.in_flight()) * (one_training + one_measurement);
-  return 1.1 * static_cast<double>(state_.config.finalists.count) * one_finalist + in_flight + 5;
+  const bool one_tier = tiers.search_tier == tiers.finalist_tier;
+  const auto seconds = [&](const CandidateState& candidate) {
+    const double training = candidate.trained->seconds() * train.finalist_epochs / train.epochs;
+    const double measuring = one_tier ? candidate.screen->seconds() : tier_seconds(tiers.finalist_tier);
+    const double evaluating =
+        1 + 1.2 * candidate.screen->latency_median_ms() / 1e3 * static_cast<double>(state_.data->test_samples());
+    return training + 2 * (measuring + evaluating);
+  };
+  double sum = 0, searching = 0;
+  std::size_t known = 0;
+  for (const auto& [id, candidate] : state_.candidates) {
+    if (!candidate.trained || !candidate.screen) continue;
+    sum += seconds(candidate);
+    searching += candidate.trained->seconds() + candidate.screen->seconds();
+    ++known;
+  }
+  if (known == 0) return 0;
+  const double mean = sum / static_cast<double>(known);
+  const auto chosen = choose_finalists(state_);
+  double finalists =
+      mean * static_cast<double>(static_cast<std::size_t>(state_.config.finalists.count) - chosen.size());
+  for (const search::CandidateId id : chosen) finalists += seconds(state_.candidates.at(id));
+  const double in_flight = static_cast<double>(state_.in_flight()) * searching / static_cast<double>(known);
+  return 1.1 * finalists + in_flight + 5;
 }
 
 CampaignRun::Step CampaignRun::advance_candidate(CandidateState& candidate) {
@@ -215,17 +224,9 @@ CampaignRun::Step CampaignRun::fail(const CandidateState& candidate, const std::
   return tell(candidate, {}, std::numeric_limits<double>::infinity(), "failed: " + why);
 }
 
-// From the front, the extremes and then whatever is farthest from all that were chosen; then from the fronts below it.
-CampaignRun::Step CampaignRun::choose_finalists() {
-  std::vector<search::CandidateId> ids;
-  std::vector<std::vector<double>> points;
-  for (const auto& [id, candidate] : state_.candidates) {
-    if (candidate.told && candidate.told->violation <= 0 && !candidate.told->objectives.empty()) {
-      ids.push_back(id);
-      points.push_back(candidate.told->objectives);
-    }
-  }
-  if (ids.empty()) {
+CampaignRun::Step CampaignRun::close_search() {
+  const auto chosen = choose_finalists(state_);
+  if (chosen.empty()) {
     return std::unexpected(Error{
         state_.dropped > 0 || state_.candidates.empty()
             ? std::format("no candidate keeps all constraints ({}, {} too slow); loosen [constraints] and run the "
@@ -234,30 +235,9 @@ CampaignRun::Step CampaignRun::choose_finalists() {
             : std::format("no candidate could be evaluated ({}, {} failed); see finch plan for what the campaign needs",
                           *state_.search_closed, state_.failed)});
   }
-  const auto latency = [&](std::size_t i) {
-    return std::log(state_.candidates.at(ids[i]).screen->latency_median_ms());
-  };
-  const auto count = static_cast<std::size_t>(state_.config.finalists.count);
-  std::vector<std::size_t> chosen;
-  for (const auto& front : search::non_dominated_sort(points)) {
-    std::vector<std::size_t> left = front;
-    while (!left.empty() && chosen.size() < count) {
-      const auto distance = [&](std::size_t i) {
-        double least = std::numeric_limits<double>::infinity();
-        for (const std::size_t other : chosen) least = std::min(least, std::abs(latency(i) - latency(other)));
-        // First of all the slowest of a front: the most accurate one.
-        return std::pair(least, latency(i));
-      };
-      const auto next = std::ranges::max_element(left, {}, distance);
-      chosen.push_back(*next);
-      left.erase(next);
-    }
-  }
-  nlohmann::json chosen_ids = nlohmann::json::array();
-  for (const std::size_t i : chosen) chosen_ids.push_back(ids[i]);
   say(std::format("search over ({}): {} candidates evaluated, {} finalists", *state_.search_closed, state_.evaluated,
                   chosen.size()));
-  return record("finalists", {{"ids", chosen_ids}});
+  return record("finalists", {{"ids", chosen}});
 }
 
 }  // namespace finch::controller

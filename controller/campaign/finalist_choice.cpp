@@ -1,0 +1,41 @@
+#include "controller/campaign/finalist_choice.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "search/pareto_front.hpp"
+
+namespace finch::controller {
+
+std::vector<search::CandidateId> choose_finalists(const CampaignState& state) {
+  std::vector<search::CandidateId> ids;
+  std::vector<std::vector<double>> points;
+  std::vector<double> latencies;  // logarithms
+  for (const auto& [id, candidate] : state.candidates) {
+    if (!candidate.told || candidate.told->violation > 0 || candidate.told->objectives.empty()) continue;
+    ids.push_back(id);
+    points.push_back(candidate.told->objectives);
+    latencies.push_back(std::log(candidate.screen->latency_median_ms()));
+  }
+  const auto count = static_cast<std::size_t>(state.config.finalists.count);
+  std::vector<std::size_t> chosen;
+  for (const auto& front : search::non_dominated_sort(points)) {
+    std::vector<std::size_t> left = front;
+    while (!left.empty() && chosen.size() < count) {
+      const auto distance = [&](std::size_t i) {
+        double least = std::numeric_limits<double>::infinity();
+        for (const std::size_t other : chosen) least = std::min(least, std::abs(latencies[i] - latencies[other]));
+        return std::pair(least, latencies[i]);
+      };
+      const auto next = std::ranges::max_element(left, {}, distance);
+      chosen.push_back(*next);
+      left.erase(next);
+    }
+  }
+  std::vector<search::CandidateId> finalists;
+  for (const std::size_t i : chosen) finalists.push_back(ids[i]);
+  return finalists;
+}
+
+}  // namespace finch::controller

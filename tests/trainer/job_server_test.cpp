@@ -1,0 +1,199 @@
+// Every kind of job as the worker's child serves it, one on the results of the other.
+#include "trainer/jobs.hpp"
+
+#include <gmock/gmock.h>
+
+#include "protocol/artifact_store.hpp"
+#include "protocol/farm.pb.h"
+#include "search/cost_model.hpp"
+#include "search/search_space.hpp"
+#include "tests/trainer/sample_data.hpp"
+#include "tests/trainer/temporary_folder.hpp"
+
+namespace finch::trainer {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+class JobServerTest : public testing::Test {
+ protected:
+  JobServerTest() {
+    std::filesystem::create_directories(output_);
+    std::filesystem::create_directories(folder_.path() / "data");
+    write_sample_idx(folder_.path() / "data");
+  }
+
+  protocol::DataSpec data() const {
+    protocol::DataSpec spec;
+    spec.set_format("idx");
+    spec.set_path((folder_.path() / "data").string());
+    spec.set_validation_samples(40);
+    spec.set_seed(1);
+    return spec;
+  }
+  static protocol::Recipe recipe(double epochs) {
+    protocol::Recipe recipe;
+    recipe.set_epochs(epochs);
+    recipe.set_batch_size(16);
+    recipe.set_learning_rate(0.01);
+    recipe.set_temperature(2);
+    recipe.set_distillation_weight(0.5);
+    recipe.set_threads(1);
+    recipe.set_seed(1);
+    return recipe;
+  }
+  template <typename Job>
+  void set_network(Job& job) const {
+    job.mutable_space()->set_name("mobilenet");
+    job.mutable_space()->set_channels(1);
+    job.mutable_space()->set_height(kSampleSize);
+    job.mutable_space()->set_width(kSampleSize);
+    job.mutable_space()->set_classes(kSampleClasses);
+    const auto space = *search::make_search_space({"mobilenet", {1, kSampleSize, kSampleSize}, kSampleClasses});
+    for (const int choice : space->smallest()) job.add_genotype(choice);
+    *job.mutable_data() = data();
+  }
+
+  // All artifacts of earlier jobs are at hand.
+  protocol::JobResult serve(const protocol::Job& job) {
+    protocol::ChildRequest request;
+    *request.mutable_job() = job;
+    request.set_output_folder(output_.string());
+    for (const auto& entry : std::filesystem::directory_iterator(output_))
+      (*request.mutable_artifact_paths())[entry.path().filename().string()] = entry.path().string();
+    protocol::JobResult result;
+    int results = 0;
+    server_.serve(request, [&](const protocol::ChildEvent& event) {
+      EXPECT_EQ(results, 0) << "an event after the result";
+      if (!event.has_result()) return;
+      ++results;
+      result = event.result();
+    });
+    EXPECT_EQ(results, 1);
+    return result;
+  }
+  void expect_kept(const protocol::ArtifactRef& artifact) const {
+    const auto path = output_ / artifact.sha256();
+    ASSERT_TRUE(std::filesystem::exists(path));
+    EXPECT_EQ(static_cast<std::int64_t>(std::filesystem::file_size(path)), artifact.size_bytes());
+    EXPECT_EQ(protocol::sha256_of_file(path).value(), artifact.sha256());
+  }
+
+  protocol::TrainedTeacher train_teacher() {
+    protocol::Job job;
+    *job.mutable_train_teacher()->mutable_data() = data();
+    *job.mutable_train_teacher()->mutable_recipe() = recipe(8);
+    auto result = serve(job);
+    EXPECT_TRUE(result.has_trained_teacher()) << result.failure().message();
+    return result.trained_teacher();
+  }
+
+  const TemporaryFolder folder_;
+  const std::filesystem::path output_ = folder_.path() / "output";
+  JobServer server_;
+};
+
+TEST_F(JobServerTest, InspectsTheData) {
+  protocol::Job job;
+  *job.mutable_inspect_data()->mutable_data() = data();
+  const auto result = serve(job);
+  const protocol::DataFacts& facts = result.data_facts();
+  EXPECT_EQ(facts.train_samples(), 160);
+  EXPECT_EQ(facts.validation_samples(), 40);
+  EXPECT_EQ(facts.test_samples(), 40);
+  EXPECT_EQ(facts.class_names_size(), kSampleClasses);
+  expect_kept(facts.test_set());
+  protocol::ImageSet set;
+  std::ifstream file(output_ / facts.test_set().sha256(), std::ios::binary);
+  ASSERT_TRUE(set.ParseFromIstream(&file));
+  EXPECT_EQ(std::ssize(set.pixels()), 40 * kSampleSize * kSampleSize);
+}
+
+TEST_F(JobServerTest, TrainsATeacherACandidateAndItsChild) {
+  const auto teacher = train_teacher();
+  EXPECT_GE(teacher.validation_top1(), 0.9);
+  expect_kept(teacher.model());
+  expect_kept(teacher.soft_targets());
+
+  protocol::Job job;
+  protocol::TrainCandidate& candidate = *job.mutable_train_candidate();
+  set_network(candidate);
+  *candidate.mutable_recipe() = recipe(12);
+  *candidate.mutable_soft_targets() = teacher.soft_targets();
+  const auto parent = serve(job).trained_candidate();
+  EXPECT_GE(parent.validation_top1(), 0.9);
+  EXPECT_EQ(parent.inherited_tensors(), 0);
+  EXPECT_EQ(parent.files_size(), 0);
+  expect_kept(parent.checkpoint());
+
+  *candidate.mutable_parent_checkpoint() = parent.checkpoint();
+  *candidate.mutable_recipe() = recipe(0.1);
+  candidate.add_precisions("fp32");
+  candidate.add_precisions("int8");
+  const auto child = serve(job).trained_candidate();
+  EXPECT_GT(child.inherited_tensors(), 0);
+  EXPECT_GE(child.validation_top1(), 0.9) << "one step on top of what its parent has learnt";
+  ASSERT_EQ(child.files_size(), 2);
+  for (const auto& file : child.files()) expect_kept(file.artifact());
+}
+
+TEST_F(JobServerTest, LoadsATeacherInsteadOfTrainingOne) {
+  const auto trained = train_teacher();
+  protocol::Job job;
+  *job.mutable_train_teacher()->mutable_data() = data();
+  *job.mutable_train_teacher()->mutable_recipe() = recipe(8);
+  *job.mutable_train_teacher()->mutable_torchscript() = trained.model();
+  const auto loaded = serve(job).trained_teacher();
+  EXPECT_EQ(loaded.validation_top1(), trained.validation_top1());
+  EXPECT_EQ(loaded.soft_targets().sha256(), trained.soft_targets().sha256());
+}
+
+TEST_F(JobServerTest, TimesTrainingSteps) {
+  protocol::Job job;
+  set_network(*job.mutable_time_training());
+  *job.mutable_time_training()->mutable_recipe() = recipe(1);
+  job.mutable_time_training()->set_steps(3);
+  const auto time = serve(job).training_time();
+  EXPECT_GT(time.images_per_second(), 0);
+  EXPECT_GT(time.peak_memory_bytes(), 10'000'000);
+}
+
+TEST_F(JobServerTest, ABadJobIsAFailureThatIsNotTriedAgain) {
+  protocol::Job job;
+  set_network(*job.mutable_export_random());
+  job.mutable_export_random()->add_precisions("fp32");
+  job.mutable_export_random()->set_genotype(0, 99);
+  auto failure = serve(job).failure();
+  EXPECT_THAT(failure.message(), HasSubstr("does not belong to the space mobilenet"));
+  EXPECT_FALSE(failure.retryable());
+
+  job.mutable_export_random()->set_genotype(0, 0);
+  job.mutable_export_random()->set_precisions(0, "int3");
+  EXPECT_THAT(serve(job).failure().message(), HasSubstr("int3"));
+
+  job.mutable_export_random()->mutable_data()->set_path("/nowhere");
+  EXPECT_THAT(serve(job).failure().message(), HasSubstr("/nowhere"));
+
+  job.Clear();
+  job.mutable_measure();
+  EXPECT_THAT(serve(job).failure().message(), HasSubstr("for an agent"));
+
+  job.Clear();
+  set_network(*job.mutable_train_candidate());
+  *job.mutable_train_candidate()->mutable_recipe() = recipe(1);
+  job.mutable_train_candidate()->mutable_soft_targets()->set_sha256(std::string(64, 'f'));
+  EXPECT_THAT(serve(job).failure().message(), HasSubstr("was not sent"));
+}
+
+TEST_F(JobServerTest, ServesOnAfterAFailure) {
+  protocol::Job bad;
+  bad.mutable_inspect_data()->mutable_data()->set_path("/nowhere");
+  EXPECT_TRUE(serve(bad).has_failure());
+  protocol::Job good;
+  *good.mutable_inspect_data()->mutable_data() = data();
+  EXPECT_TRUE(serve(good).has_data_facts());
+}
+
+}  // namespace
+}  // namespace finch::trainer

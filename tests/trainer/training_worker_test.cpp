@@ -1,0 +1,157 @@
+// The worker around the child that trains, with the real child: a crash costs a job, a pause costs nothing.
+#include "trainer/training_worker.hpp"
+
+#include <gmock/gmock.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <fstream>
+#include <thread>
+
+#include "protocol/farm.pb.h"
+#include "search/search_space.hpp"
+#include "tests/trainer/sample_data.hpp"
+#include "tests/trainer/temporary_folder.hpp"
+
+namespace finch::trainer {
+namespace {
+
+using testing::HasSubstr;
+
+class Context : public protocol::JobContext {
+ public:
+  explicit Context(std::filesystem::path output) : output_(std::move(output)) {
+    std::filesystem::create_directories(output_);
+  }
+  void progress(double fraction, const std::string&) override { progress_ = fraction; }
+  std::stop_token stop_token() const override { return stop_.get_token(); }
+  const std::map<std::string, std::filesystem::path>& artifacts() const override { return artifacts_; }
+  const std::filesystem::path& output_folder() const override { return output_; }
+
+  double last_progress() const { return progress_; }
+  void stop() { stop_.request_stop(); }
+
+ private:
+  std::filesystem::path output_;
+  std::map<std::string, std::filesystem::path> artifacts_;
+  std::stop_source stop_;
+  std::atomic<double> progress_ = 0;
+};
+
+template <typename Condition>
+void wait_until(Condition&& condition) {
+  while (!condition()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+}
+
+class TrainingWorkerTest : public testing::Test {
+ protected:
+  TrainingWorkerTest() { write_sample_idx(folder_.path() / "data"); }
+
+  protocol::Job inspection() const {
+    protocol::Job job;
+    job.mutable_inspect_data()->mutable_data()->set_format("idx");
+    job.mutable_inspect_data()->mutable_data()->set_path((folder_.path() / "data").string());
+    return job;
+  }
+  // Hours, unless something happens to it.
+  protocol::Job endless_training() const {
+    protocol::Job job;
+    protocol::TrainCandidate& train = *job.mutable_train_candidate();
+    train.mutable_space()->set_name("mobilenet");
+    train.mutable_space()->set_channels(1);
+    train.mutable_space()->set_height(kSampleSize);
+    train.mutable_space()->set_width(kSampleSize);
+    train.mutable_space()->set_classes(kSampleClasses);
+    const auto space = *search::make_search_space({"mobilenet", {1, kSampleSize, kSampleSize}, kSampleClasses});
+    for (const int choice : space->smallest()) train.add_genotype(choice);
+    *train.mutable_data() = inspection().inspect_data().data();
+    train.mutable_data()->set_validation_samples(40);
+    train.mutable_recipe()->set_epochs(1e5);
+    train.mutable_recipe()->set_batch_size(16);
+    train.mutable_recipe()->set_learning_rate(0.01);
+    train.mutable_recipe()->set_temperature(1);
+    train.mutable_recipe()->set_threads(1);
+    return job;
+  }
+
+  // The process that trains: the worker's only child.
+  static pid_t child() {
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+      std::ifstream children(task.path() / "children");
+      pid_t pid = 0;
+      if (children >> pid) return pid;
+    }
+    return 0;
+  }
+  static char state_of(pid_t pid) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+    std::string text{std::istreambuf_iterator<char>(file), {}};
+    return text.empty() ? ' ' : text.at(text.rfind(')') + 2);
+  }
+  // All threads of the child: one that still runs would disturb a measurement.
+  static bool stands_still(pid_t pid) {
+    for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+      std::ifstream file(task.path() / "stat");
+      const std::string text{std::istreambuf_iterator<char>(file), {}};
+      if (text.at(text.rfind(')') + 2) != 'T') return false;
+    }
+    return true;
+  }
+
+  const TemporaryFolder folder_;
+  TrainingWorker worker_{{std::string(std::getenv("FINCH_BIN")) + "/finch-trainer", "serve-jobs"},
+                         (folder_.path() / "log").string()};
+  Context context_{folder_.path() / "output"};
+};
+
+TEST_F(TrainingWorkerTest, AChildThatIsKilledCostsOneJob) {
+  protocol::JobResult result;
+  std::jthread job([&] { result = worker_.run(endless_training(), context_); });
+  wait_until([&] { return context_.last_progress() > 0; });
+  ASSERT_EQ(::kill(child(), SIGKILL), 0);
+  job.join();
+  ASSERT_TRUE(result.has_failure());
+  EXPECT_TRUE(result.failure().retryable());
+  EXPECT_THAT(result.failure().message(), HasSubstr("signal 9 (Killed)"));
+  EXPECT_TRUE(worker_.run(inspection(), context_).has_data_facts());
+}
+
+TEST_F(TrainingWorkerTest, ACancelledJobEndsSoon) {
+  protocol::JobResult result;
+  std::jthread job([&] { result = worker_.run(endless_training(), context_); });
+  wait_until([&] { return context_.last_progress() > 0; });
+  context_.stop();
+  job.join();
+  EXPECT_TRUE(result.has_failure());
+  Context next(folder_.path() / "next");
+  EXPECT_TRUE(worker_.run(inspection(), next).has_data_facts());
+}
+
+TEST_F(TrainingWorkerTest, PausedItStandsStillAndTheTimeIsCounted) {
+  protocol::JobResult result;
+  std::jthread job([&] { result = worker_.run(endless_training(), context_); });
+  wait_until([&] { return context_.last_progress() > 0; });
+  const pid_t trainer = child();
+  worker_.pause();
+  EXPECT_TRUE(stands_still(trainer));
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  worker_.resume();
+  wait_until([&] { return state_of(trainer) != 'T'; });
+  const double before = context_.last_progress();
+  wait_until([&] { return context_.last_progress() > before; });
+  context_.stop();
+  job.join();
+  EXPECT_GE(result.paused_seconds(), 0.05);
+}
+
+TEST_F(TrainingWorkerTest, AProgramThatIsNoneIsAFailure) {
+  TrainingWorker worker({"/nowhere/finch-trainer"}, (folder_.path() / "log").string());
+  const auto result = worker.run(inspection(), context_);
+  ASSERT_TRUE(result.has_failure());
+  EXPECT_THAT(result.failure().message(), HasSubstr("/nowhere/finch-trainer"));
+}
+
+}  // namespace
+}  // namespace finch::trainer
