@@ -3,6 +3,8 @@
 #include <condition_variable>
 #include <utility>
 
+#include "controller/farm/serve_lock.hpp"
+
 namespace finch::controller {
 
 std::expected<std::unique_ptr<FarmHost>, Error> FarmHost::start(const Home& home, const std::string& local_profile) {
@@ -13,6 +15,10 @@ std::expected<std::unique_ptr<FarmHost>, Error> FarmHost::start(const Home& home
     std::condition_variable_any changed;
     std::unique_lock lock(mutex);
     while (!changed.wait_for(lock, stop, std::chrono::seconds(1), [] { return false; }) && !stop.stop_requested()) {
+      if (owner->farm_ && is_claimed(owner->home_)) {
+        owner->farm_.reset();
+        owner->log("finch serve takes the farm over");
+      }
       if (!owner->farm_) (void)owner->serve_or_use();
     }
   });
@@ -20,13 +26,10 @@ std::expected<std::unique_ptr<FarmHost>, Error> FarmHost::start(const Home& home
 }
 
 std::expected<void, Error> FarmHost::serve_or_use() {
-  if (running_farm(home_)) return {};
+  if (is_claimed(home_) || running_farm(home_)) return {};
   FarmOptions options;
   options.local_profile = profile_;
-  options.log = [this](const std::string& line) {
-    const std::scoped_lock lock(mutex_);
-    log_.push_back(line);
-  };
+  options.log = [this](const std::string& line) { log(line); };
   auto farm = Farm::start(home_, std::move(options));
   if (!farm) {
     if (running_farm(home_)) return {};  // another process was quicker
@@ -39,6 +42,11 @@ std::expected<void, Error> FarmHost::serve_or_use() {
 FarmHost::~FarmHost() {
   watcher_.request_stop();
   if (watcher_.joinable()) watcher_.join();
+}
+
+void FarmHost::log(const std::string& line) {
+  const std::scoped_lock lock(mutex_);
+  log_.push_back(line);
 }
 
 std::vector<std::string> FarmHost::take_log() {

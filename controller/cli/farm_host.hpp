@@ -1,5 +1,6 @@
 // Makes sure that somebody serves the farm of a home while a command needs it: a running `finch serve`, another
-// campaign's farm, or one of our own; takes over when the other one ends. Thread safe after start().
+// campaign's farm, or one of our own; takes over when the other one ends, and makes room for a `finch serve`. Thread
+// safe after start().
 #pragma once
 
 #include <expected>
@@ -22,6 +23,7 @@ class FarmHost {
  private:
   FarmHost(Home home, std::string profile) : home_(std::move(home)), profile_(std::move(profile)) {}
   std::expected<void, Error> serve_or_use();
+  void log(const std::string& line);
 
   Home home_;
   std::string profile_;

@@ -3,13 +3,17 @@
 #include <cstdio>
 #include <format>
 #include <mutex>
+#include <thread>
 
 #include "controller/cli/commands.hpp"
 #include "controller/cli/interrupt.hpp"
 #include "controller/farm/farm.hpp"
+#include "controller/farm/serve_lock.hpp"
 
 namespace finch::controller {
 namespace {
+
+constexpr std::chrono::seconds kHandOver{15};  // its local workers have to end first
 
 struct ServeOptions {
   std::uint16_t port = 7433;
@@ -27,7 +31,14 @@ ExitCode serve(const ServeOptions& options) {
     const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
     std::fprintf(stderr, "%s %s\n", std::format("{:%FT%TZ}", now).c_str(), line.c_str());
   };
-  const auto farm = Farm::start(*home, farm_options);
+  const auto claim = ServeClaim::make(*home);
+  auto farm = Farm::start(*home, farm_options);
+  // A campaign that serves the farm meanwhile makes room.
+  const auto deadline = std::chrono::steady_clock::now() + kHandOver;
+  while (claim && !farm && running_farm(*home) && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    farm = Farm::start(*home, farm_options);
+  }
   if (!farm) return fail(farm.error());
   std::fprintf(stderr, "Serving %s on %s:%d. Invite a board: finch devices invite NAME. Ctrl-C ends.\n",
                home->root.c_str(), options.bind.c_str(), (*farm)->port());

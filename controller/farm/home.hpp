@@ -17,8 +17,9 @@ struct Home {
   std::filesystem::path workers() const { return root / "workers"; }  // identities and caches of local workers
   std::filesystem::path logs() const { return root / "logs"; }
   std::filesystem::path farm_db() const { return root / "farm.db"; }
-  std::filesystem::path serve_file() const { return root / "serve.json"; }  // {"pid", "port"} while a farm is served
-  std::filesystem::path serve_lock() const { return root / "serve.lock"; }  // flock of whoever serves
+  std::filesystem::path serve_file() const { return root / "serve.json"; }    // {"pid", "port"} while a farm is served
+  std::filesystem::path serve_lock() const { return root / "serve.lock"; }    // lock of whoever serves
+  std::filesystem::path serve_claim() const { return root / "serve.claim"; }  // lock of `finch serve`
 };
 
 // Creates what is missing (mode 0700). Error: not writable, names the folder and $FINCH_HOME.

@@ -24,6 +24,21 @@ struct flock whole_file() {
   return lock;
 }
 
+protocol::Descriptor open_lock(const std::filesystem::path& path) {
+  return protocol::Descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+}
+
+bool take(const protocol::Descriptor& file) {
+  struct flock lock = whole_file();
+  return file && ::fcntl(file.get(), F_OFD_SETLK, &lock) == 0;
+}
+
+bool is_taken(const std::filesystem::path& path) {
+  const protocol::Descriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  struct flock lock = whole_file();
+  return file && ::fcntl(file.get(), F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
 struct Server {
   int pid = 0;
   std::uint16_t port = 0;
@@ -39,9 +54,8 @@ std::optional<Server> announced(const Home& home) {
 }  // namespace
 
 std::expected<ServeLock, Error> ServeLock::acquire(const Home& home) {
-  protocol::Descriptor file(::open(home.serve_lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  struct flock lock = whole_file();
-  if (file && ::fcntl(file.get(), F_OFD_SETLK, &lock) == 0) {
+  protocol::Descriptor file = open_lock(home.serve_lock());
+  if (take(file)) {
     std::error_code ignored;
     std::filesystem::remove(home.serve_file(), ignored);  // of a server that was killed
     return ServeLock(std::move(file), home);
@@ -73,13 +87,21 @@ std::expected<void, Error> ServeLock::announce(std::uint16_t port) const {
   return {};
 }
 
+std::optional<ServeClaim> ServeClaim::make(const Home& home) {
+  protocol::Descriptor file = open_lock(home.serve_claim());
+  if (!take(file)) return std::nullopt;
+  return ServeClaim(std::move(file));
+}
+
+bool is_claimed(const Home& home) {
+  return is_taken(home.serve_claim());
+}
+
 std::expected<std::uint16_t, Error> running_farm(const Home& home) {
   const Error nobody{std::format("no farm is served from {}; start one with: finch serve", home.root.string())};
-  const protocol::Descriptor file(::open(home.serve_lock().c_str(), O_RDWR | O_CLOEXEC));
   // A server that is just starting has the lock, but no port yet.
   for (int i = 0; i < 100; ++i) {
-    struct flock lock = whole_file();
-    if (!file || ::fcntl(file.get(), F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK) return std::unexpected(nobody);
+    if (!is_taken(home.serve_lock())) return std::unexpected(nobody);
     if (const auto server = announced(home)) return server->port;
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }

@@ -1,9 +1,11 @@
 // Who serves a home: a lock that the kernel lets go of when the process dies, and serve.json beside it, which says
-// where. Not thread safe; several processes may try at once.
+// where. A campaign serves its home while nobody else does, and makes room for a `finch serve`, which claims it. Not
+// thread safe; several processes may try at once.
 #pragma once
 
 #include <cstdint>
 #include <expected>
+#include <optional>
 
 #include "controller/error.hpp"
 #include "controller/farm/home.hpp"
@@ -28,5 +30,17 @@ class ServeLock {
   protocol::Descriptor file_;
   Home home_;
 };
+
+// The claim of a `finch serve` on a home, for as long as it lives.
+class ServeClaim {
+ public:
+  // Nothing: another `finch serve` has it.
+  static std::optional<ServeClaim> make(const Home& home);
+
+ private:
+  explicit ServeClaim(protocol::Descriptor file) : file_(std::move(file)) {}
+  protocol::Descriptor file_;
+};
+bool is_claimed(const Home& home);
 
 }  // namespace finch::controller

@@ -58,7 +58,7 @@ class Farm:
         self.serve()
 
     def connected(self):
-        return [device["name"] for device in json.loads(self.finch("devices", "--json")) if device["connected"]]
+        return [device["name"] for device in json.loads(self.finch("devices", "--json")) if device["state"] == "connected"]
 
     def end(self):
         for process in reversed(self.processes):
