@@ -111,6 +111,12 @@ void Nsga2::tell(CandidateId id, const Outcome& outcome) {
   if (population_.size() > config_.population) population_.pop_back();
 }
 
+// What is adopted stands in for as much of the initial design.
+CandidateId Nsga2::adopt(const Genotype& genotype) {
+  ++initial_;
+  return log_.adopt(genotype);
+}
+
 // Sorted best first: feasible ones by front and crowding, then the others by violation.
 void Nsga2::rank_population() {
   std::vector<std::size_t> feasible;

@@ -11,6 +11,7 @@ class Nsga2 : public SearchAlgorithm {
   Nsga2(const AlgorithmConfig& config, const SearchSpace& space);
   std::vector<Proposal> ask(std::size_t n) override;
   void tell(CandidateId id, const Outcome& outcome) override;
+  CandidateId adopt(const Genotype& genotype) override;
 
  private:
   struct Individual {

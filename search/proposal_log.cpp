@@ -23,7 +23,7 @@ bool ProposalLog::is_new(const Genotype& genotype) const {
 }
 
 Proposal ProposalLog::propose(const Genotype& genotype) {
-  Proposal proposal{.id = genotypes_.size() + 1, .genotype = genotype, .parent = std::nullopt};
+  Proposal proposal{.genotype = genotype, .parent = std::nullopt};
   std::size_t fewest = std::numeric_limits<std::size_t>::max();
   for (const CandidateId id : evaluated_) {
     const std::size_t count = differences(genotype, this->genotype(id));
@@ -32,10 +32,15 @@ Proposal ProposalLog::propose(const Genotype& genotype) {
       proposal.parent = id;
     }
   }
+  proposal.id = record(genotype);
+  return proposal;
+}
+
+CandidateId ProposalLog::record(const Genotype& genotype) {
   genotypes_.push_back(genotype);
   seen_.insert(genotype);
-  open_.insert(proposal.id);
-  return proposal;
+  open_.insert(genotypes_.size());
+  return genotypes_.size();
 }
 
 void ProposalLog::tell(CandidateId id, const Outcome& outcome) {

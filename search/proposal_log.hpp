@@ -20,7 +20,9 @@ class ProposalLog {
   bool is_new(const Genotype& genotype) const;
   // REQUIRES: is_new(genotype). Its parent is the evaluated genotype that differs in the fewest decisions.
   Proposal propose(const Genotype& genotype);
-  // REQUIRES: id was proposed and not told.
+  // As propose(), of what another search proposed: whatever constraints this one has.
+  CandidateId adopt(const Genotype& genotype) { return record(genotype); }
+  // REQUIRES: id was proposed or adopted and not told.
   void tell(CandidateId id, const Outcome& outcome);
 
   const Genotype& genotype(CandidateId id) const { return genotypes_[id - 1]; }
@@ -29,6 +31,8 @@ class ProposalLog {
   std::optional<Genotype> new_random(std::mt19937_64& generator) const;
 
  private:
+  CandidateId record(const Genotype& genotype);
+
   const SearchSpace& space_;
   std::function<bool(const Genotype&)> admissible_;
   std::vector<Genotype> genotypes_;  // by id - 1

@@ -12,6 +12,7 @@ class RandomSearch : public SearchAlgorithm {
       : generator_(config.seed), log_(space, config.admissible) {}
   std::vector<Proposal> ask(std::size_t n) override;
   void tell(CandidateId id, const Outcome& outcome) override { log_.tell(id, outcome); }
+  CandidateId adopt(const Genotype& genotype) override { return log_.adopt(genotype); }
 
  private:
   std::mt19937_64 generator_;

@@ -47,8 +47,11 @@ class SearchAlgorithm {
   // Up to n new proposals, each different from all before it; fewer when a bounded effort finds no more, because the
   // space is exhausted or the constraints reject almost all of it. A later tell may lead to further ones.
   virtual std::vector<Proposal> ask(std::size_t n) = 0;
-  // REQUIRES: id was asked and not told.
+  // REQUIRES: id was asked, or adopted, and not told.
   virtual void tell(CandidateId id, const Outcome& outcome) = 0;
+  // Takes over what another search proposed, as if it had been asked here: the next id is its. REQUIRES: nothing was
+  // asked yet, and the genotype is canonical and new.
+  virtual CandidateId adopt(const Genotype& genotype) = 0;
 };
 
 struct AlgorithmConfig {

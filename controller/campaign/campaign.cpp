@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "controller/campaign/campaign_run.hpp"
+#include "controller/campaign/extension.hpp"
 #include "controller/farm/patience.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/random_hex.hpp"
@@ -17,14 +18,13 @@ constexpr std::chrono::milliseconds kShow{250};
 }  // namespace
 
 std::expected<std::unique_ptr<Campaign>, Error> Campaign::create(const CampaignConfig& config,
-                                                                 const DeviceProfile& profile,
                                                                  const std::filesystem::path& run_folder) {
   auto folder = RunFolder::create(run_folder);
   if (!folder) return std::unexpected(folder.error());
   auto store = EventStore::open(folder->database());
   if (!store) return std::unexpected(store.error());
   auto run = std::make_unique<CampaignRun>(std::move(*folder), std::move(*store));
-  if (const auto begun = run->begin(config, profile); !begun) return std::unexpected(begun.error());
+  if (const auto begun = run->begin(config); !begun) return std::unexpected(begun.error());
   return run;
 }
 
@@ -38,6 +38,15 @@ std::expected<std::unique_ptr<Campaign>, Error> Campaign::open(const std::filesy
   return run;
 }
 
+std::expected<std::unique_ptr<Campaign>, Error> Campaign::extend(const CampaignConfig& config,
+                                                                 const std::filesystem::path& run_folder) {
+  auto campaign = open(run_folder);
+  if (!campaign) return campaign;
+  auto& run = static_cast<CampaignRun&>(**campaign);
+  if (const auto extended = run.extend(config); !extended) return std::unexpected(extended.error());
+  return campaign;
+}
+
 std::expected<void, Error> request_finish(const std::filesystem::path& run_folder) {
   if (!std::filesystem::exists(run_folder / "campaign.db")) {
     return std::unexpected(Error{run_folder.string() + ": no campaign here (campaign.db is missing)", ExitCode::usage});
@@ -48,10 +57,9 @@ std::expected<void, Error> request_finish(const std::filesystem::path& run_folde
   return {};
 }
 
-std::expected<void, Error> CampaignRun::begin(const CampaignConfig& config, const DeviceProfile& profile) {
+std::expected<void, Error> CampaignRun::begin(const CampaignConfig& config) {
   return record("created", {{"config", resolved_toml(config)},
                             {"file", config.file.string()},
-                            {"profile", profile.name},
                             {"run_id", protocol::random_hex(8)},
                             {"version", FINCH_VERSION}});
 }
@@ -72,6 +80,21 @@ std::expected<void, Error> CampaignRun::replay() {
   return {};
 }
 
+std::expected<void, Error> CampaignRun::extend(const CampaignConfig& config) {
+  const auto changes = changes_of_extension(state_.config, config);
+  if (!changes) return std::unexpected(changes.error());
+  if (changes->empty()) {
+    return std::unexpected(Error{std::format("{}: nothing differs from what the campaign has; change [budget], "
+                                             "[constraints] or the devices, or go on with it: finch resume {}",
+                                             config.file.string(), folder_.path().string()),
+                                 ExitCode::usage});
+  }
+  std::error_code ignored;
+  std::filesystem::remove(folder_.finish_request(), ignored);  // asked of the campaign as it was
+  failed_before_ = 0;
+  return record("extended", {{"config", resolved_toml(config)}, {"file", config.file.string()}, {"changes", *changes}});
+}
+
 double CampaignRun::now() const {
   return base_seconds_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - opened_).count();
 }
@@ -88,7 +111,7 @@ std::expected<void, Error> CampaignRun::run(const Home& home, FarmStore& store,
                                             std::stop_token stop) {
   base_seconds_ = state_.seconds;
   opened_ = std::chrono::steady_clock::now();
-  if (state_.device)
+  if (!state_.devices.empty())
     say(std::format("going on after {:.0f} s of campaign time, {} candidates known", state_.seconds,
                     state_.candidates.size()));
   Patience patience;
@@ -129,41 +152,53 @@ CampaignRun::Step CampaignRun::step(const Home& home, FarmStore& store) {
     // Asked for first: the trainer reads the data while the device is waited for.
     if (auto read = read_data(); !read) return read;
   }
-  if (!device_known_) {
-    if (auto found = find_device(store); !found || !device_known_) return found;
+  if (met_.size() < state_.config.devices.size()) {
+    if (auto found = find_devices(store); !found || met_.size() < state_.config.devices.size()) return found;
   }
   if (!state_.data) return {};
   if (state_.finalists) return finalist_stage(home);
   return state_.teacher_settled ? search_stage() : settle_teacher(home);
 }
 
-CampaignRun::Step CampaignRun::find_device(FarmStore& store) {
-  const DeviceConfig& wanted = state_.config.devices.front();
+CampaignRun::Step CampaignRun::find_devices(FarmStore& store) {
   const auto devices = store.devices();
   if (!devices) return std::unexpected(devices.error());
-  const auto found = std::ranges::find_if(
-      *devices, [&](const DeviceRecord& device) { return device.name == wanted.name && device.connected; });
-  if (found == devices->end()) {
-    if (!waiting_said_ && now() - base_seconds_ > 5) {
-      waiting_said_ = true;
-      say(std::format("waiting for device '{}' to connect; see: finch devices", wanted.name));
+  std::string missing;
+  for (const DeviceConfig& wanted : state_.config.devices) {
+    if (met_.contains(wanted.name)) continue;
+    const auto found = std::ranges::find_if(
+        *devices, [&](const DeviceRecord& device) { return device.name == wanted.name && device.connected; });
+    if (found == devices->end()) {
+      missing += (missing.empty() ? "'" : ", '") + wanted.name + "'";
+      continue;
     }
-    return {};
+    protocol::DeviceDescription device;
+    device.ParseFromString(found->description);
+    if (auto met = meet_device(wanted, device); !met) return met;
   }
-  protocol::DeviceDescription device;
-  device.ParseFromString(found->description);
-  if (auto checked = check_device(device); !checked) return checked;
-  device_known_ = true;
-  if (state_.device && state_.device->state_hash() == device.state_hash()) return {};
-  if (state_.device) {
-    const std::string text =
-        "the device changed while the campaign stood still (its system, its settings or its runtime): "
-        "measurements before and after are not of the same state";
+  if (!missing.empty() && !waiting_said_ && now() - base_seconds_ > 5) {
+    waiting_said_ = true;
+    say(std::format("waiting for {} to connect; see: finch devices", missing));
+  }
+  return {};
+}
+
+CampaignRun::Step CampaignRun::meet_device(const DeviceConfig& wanted, const protocol::DeviceDescription& device) {
+  if (auto checked = check_device(wanted, device); !checked) return checked;
+  met_.insert(wanted.name);
+  const auto known = state_.devices.find(wanted.name);
+  if (known != state_.devices.end() && known->second.state_hash() == device.state_hash()) return {};
+  if (known != state_.devices.end()) {
+    const std::string text = std::format(
+        "device {} changed while the campaign stood still (its system, its settings or its runtime): measurements "
+        "before and after are not of the same state",
+        wanted.name);
     say(text);
     if (auto noted = note(text); !noted) return noted;
   }
   for (const std::string& reason : device.cannot_measure()) {
-    if (auto noted = note("not measured: " + reason); !noted) return noted;
+    const std::string where = state_.config.devices.size() > 1 ? " on " + wanted.name : "";
+    if (auto noted = note("not measured" + where + ": " + reason); !noted) return noted;
   }
   say(std::format("device {}: {}, {} cores, {} {}", wanted.name, device.cpu_model(), device.cores(),
                   device.runtimes(0).name(), device.runtimes(0).version()));
@@ -171,22 +206,20 @@ CampaignRun::Step CampaignRun::find_device(FarmStore& store) {
 }
 
 // Whether the campaign can have there what it asks for.
-CampaignRun::Step CampaignRun::check_device(const protocol::DeviceDescription& device) const {
-  const DeviceConfig& wanted = state_.config.devices.front();
+CampaignRun::Step CampaignRun::check_device(const DeviceConfig& wanted,
+                                            const protocol::DeviceDescription& device) const {
   const auto offers = [](const auto& list, const std::string& name) {
     return std::ranges::find(list, name) != list.end();
   };
-  for (const ObjectiveConfig& objective : state_.config.objectives) {
-    if (objective.name == "energy" && !offers(device.measures(), "energy")) {
-      std::string why;
-      for (const std::string& reason : device.cannot_measure()) {
-        if (reason.starts_with("energy")) why = " (" + reason + ")";
-      }
-      return std::unexpected(Error{std::format("{}: search.objectives asks for energy, but device '{}' cannot measure "
-                                               "it{}; take energy out, or use a device with a power sensor",
-                                               state_.config.file.string(), wanted.name, why),
-                                   ExitCode::usage});
+  if (state_.wants_energy(wanted.name) && !offers(device.measures(), "energy")) {
+    std::string why;
+    for (const std::string& reason : device.cannot_measure()) {
+      if (reason.starts_with("energy")) why = " (" + reason + ")";
     }
+    return std::unexpected(Error{std::format("{}: search.objectives asks for energy, but device '{}' cannot measure "
+                                             "it{}; take energy out, or use a device with a power sensor",
+                                             state_.config.file.string(), wanted.name, why),
+                                 ExitCode::usage});
   }
   const DeployConfig& deploy = state_.config.deploy;
   const auto runtime = std::ranges::find(device.runtimes(), deploy.runtime, &protocol::RuntimeDescription::name);
@@ -196,12 +229,12 @@ CampaignRun::Step CampaignRun::check_device(const protocol::DeviceDescription& d
                           "finch-agent --onnxruntime PATH",
                           wanted.name, deploy.runtime)});
   }
-  if (!offers(runtime->providers(), deploy.provider)) {
+  if (!offers(runtime->providers(), wanted.provider)) {
     std::string known;
     for (const std::string& provider : runtime->providers()) known += (known.empty() ? "" : ", ") + provider;
     return std::unexpected(
         Error{std::format("{}: deploy.provider: {} on device '{}' offers {}, not '{}'", state_.config.file.string(),
-                          deploy.runtime, wanted.name, known, deploy.provider),
+                          deploy.runtime, wanted.name, known, wanted.provider),
               ExitCode::usage});
   }
   return {};
@@ -295,13 +328,13 @@ protocol::SpaceSpec CampaignRun::space_spec() const {
   return spec;
 }
 
-protocol::Deploy CampaignRun::deploy(const std::string& precision) const {
+protocol::Deploy CampaignRun::deploy(const std::string& precision, const DeviceConfig& device) const {
   const DeployConfig& config = state_.config.deploy;
   protocol::Deploy deploy;
   deploy.set_runtime(config.runtime);
-  deploy.set_provider(config.provider);
+  deploy.set_provider(device.provider);
   deploy.set_precision(precision);
-  deploy.set_threads(static_cast<int>(config.threads));
+  deploy.set_threads(static_cast<int>(device.threads));
   deploy.set_batch(static_cast<int>(config.batch));
   return deploy;
 }

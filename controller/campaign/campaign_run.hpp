@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <set>
 
 #include "controller/campaign/campaign.hpp"
 #include "controller/campaign/campaign_state.hpp"
@@ -14,14 +15,16 @@ namespace finch::controller {
 class CampaignRun : public Campaign {
  public:
   CampaignRun(RunFolder folder, EventStore store) : folder_(std::move(folder)), events_(std::move(store)) {}
-  std::expected<void, Error> begin(const CampaignConfig& config, const DeviceProfile& profile);
+  std::expected<void, Error> begin(const CampaignConfig& config);
   std::expected<void, Error> replay();
+  std::expected<void, Error> extend(const CampaignConfig& config);
 
   const CampaignConfig& config() const override { return state_.config; }
   bool finished() const override { return !state_.status.empty(); }
   std::expected<void, Error> run(const Home& home, FarmStore& store,
                                  const std::function<void(const CampaignStatus&)>& show, std::stop_token stop) override;
   std::expected<CampaignResult, Error> result() override;
+  std::expected<std::vector<FileCheck>, Error> verify(const Home& home, const Ask& ask) override;
 
   using Step = std::expected<void, Error>;
   // All that can be done now, without waiting: takes in what the farm has finished and asks for what is due next.
@@ -38,15 +41,16 @@ class CampaignRun : public Campaign {
   Step note(const std::string& text);  // once, however often it comes up
 
   // Stages: each does what can be done now and returns.
-  Step find_device(FarmStore& store);
-  Step check_device(const protocol::DeviceDescription& device) const;
+  Step find_devices(FarmStore& store);
+  Step meet_device(const DeviceConfig& wanted, const protocol::DeviceDescription& device);
+  Step check_device(const DeviceConfig& wanted, const protocol::DeviceDescription& device) const;
   Step read_data();
   Step settle_teacher(const Home& home);
 
   Step search_stage();
   Step ask_if_free();
   Step advance_candidate(CandidateState& candidate);
-  Step screen(CandidateState& candidate);
+  Step screen(CandidateState& candidate, const DeviceConfig& device);
   Step train(CandidateState& candidate);
   Step tell(const CandidateState& candidate, std::vector<double> objectives, double violation,
             const std::string& outcome);
@@ -59,21 +63,25 @@ class CampaignRun : public Campaign {
 
   Step finalist_stage(const Home& home);
   Step advance_finalist(FinalistState& finalist, const Home& home);
-  Step deploy_file(FinalistState& finalist, const protocol::ExportedFile& file, const Home& home);
+  Step measure_file(FinalistState& finalist, const protocol::ExportedFile& file, const DeviceConfig& device,
+                    const Home& home);
+  Step evaluate_file(FinalistState& finalist, const protocol::ExportedFile& file);
+  Step fail(const FinalistState& finalist, const std::string& why);
   Step keep_artifact(const Home& home, const std::string& sha256, const std::filesystem::path& to) const;
   Step conclude();
 
   protocol::DataSpec data_spec() const;
   protocol::Recipe recipe(double epochs) const;
   protocol::SpaceSpec space_spec() const;
-  protocol::Deploy deploy(const std::string& precision) const;
+  protocol::Deploy deploy(const std::string& precision, const DeviceConfig& device) const;
   // A measurement of the file; measured anew when INVALID, twice at most. A failure when it stays so, or when it lacks
   // what the campaign optimises.
   std::expected<std::optional<JobOutcome>, Error> measure(const protocol::ArtifactRef& model,
-                                                          const std::string& precision, const std::string& tier,
-                                                          const std::string& what);
+                                                          const std::string& precision, const DeviceConfig& device,
+                                                          const std::string& tier, const std::string& what);
   CampaignStatus status() const;
   std::string file_name(search::CandidateId id, const std::string& precision) const;
+  std::string raw_name(search::CandidateId id, const std::string& precision, const std::string& device) const;
   FrontModel front_model(const FinalistState& finalist, const CandidateState& candidate) const;
 
   RunFolder folder_;
@@ -88,7 +96,7 @@ class CampaignRun : public Campaign {
   double base_seconds_ = 0;         // campaign time before this process
   std::int64_t failed_before_ = 0;  // candidates, in earlier processes
   bool waiting_said_ = false;
-  bool device_known_ = false;  // it was connected since this process began
+  std::set<std::string> met_;  // devices that were connected since this process began
   std::optional<protocol::ArtifactRef> torchscript_;
 };
 

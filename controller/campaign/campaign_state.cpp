@@ -30,12 +30,24 @@ nlohmann::json to_json(const google::protobuf::Message& message) {
   return nlohmann::json::parse(text);
 }
 
-bool FinalistState::complete() const {
+std::map<std::string, protocol::Measurement> FinalistFile::by_device() const {
+  std::map<std::string, protocol::Measurement> all;
+  for (const auto& [device, measured] : measurements) all.emplace(device, measured.measurement);
+  return all;
+}
+
+bool FinalistState::complete(std::size_t devices) const {
   if (!failure.empty()) return true;
   return trained && std::ranges::all_of(kFinalistPrecisions, [&](const char* precision) {
            const auto file = files.find(precision);
-           return file != files.end() && file->second.measurement && file->second.evaluation;
+           return file != files.end() && file->second.measurements.size() == devices && file->second.evaluation;
          });
+}
+
+double worst_latency_ms(const std::map<std::string, protocol::Measurement>& by_device) {
+  double worst = 0;
+  for (const auto& [device, measurement] : by_device) worst = std::max(worst, measurement.latency_median_ms());
+  return worst;
 }
 
 std::size_t CampaignState::in_flight() const {
@@ -45,7 +57,7 @@ std::size_t CampaignState::in_flight() const {
 
 std::string CampaignState::stage() const {
   if (!status.empty()) return "report";
-  if (!device) return "devices";
+  if (devices.size() < config.devices.size()) return "devices";
   if (!data) return "data";
   if (!teacher_settled) return "teacher";
   return finalists ? "finalists" : "search";
@@ -56,20 +68,30 @@ search::Cost CampaignState::cost_of(const search::Genotype& genotype) const {
   return network ? search::cost_of(*network) : search::Cost{};
 }
 
-bool CampaignState::wants(const std::string& objective) const {
-  return std::ranges::find(config.objectives, objective, &ObjectiveConfig::name) != config.objectives.end();
+bool CampaignState::wants_energy(const std::string& device) const {
+  return std::ranges::any_of(config.objectives, [&](const ObjectiveConfig& objective) {
+    return objective.quantity() == "energy" && (objective.device().empty() || objective.device() == device);
+  });
 }
 
-std::vector<double> CampaignState::objectives(double top1, const protocol::Measurement& measurement,
+std::vector<double> CampaignState::objectives(double top1,
+                                              const std::map<std::string, protocol::Measurement>& by_device,
                                               const search::Cost& cost) const {
+  const auto measured = [&](const ObjectiveConfig& objective, double (protocol::Measurement::*value)() const) {
+    if (const std::string device = objective.device(); !device.empty()) return (by_device.at(device).*value)();
+    double worst = 0;
+    for (const auto& [device, measurement] : by_device) worst = std::max(worst, (measurement.*value)());
+    return worst;
+  };
   std::vector<double> values;
   for (const ObjectiveConfig& objective : config.objectives) {
-    if (objective.name == "accuracy") values.push_back(100 - 100 * top1);
-    if (objective.name == "latency") values.push_back(measurement.latency_median_ms());
-    if (objective.name == "parameters") values.push_back(static_cast<double>(cost.parameters));
-    if (objective.name == "macs") values.push_back(static_cast<double>(cost.macs));
-    if (objective.name == "memory") values.push_back(static_cast<double>(cost.peak_activation_bytes));
-    if (objective.name == "energy") values.push_back(measurement.energy_net_mj());
+    const std::string quantity = objective.quantity();
+    if (quantity == "accuracy") values.push_back(100 - 100 * top1);
+    if (quantity == "latency") values.push_back(measured(objective, &protocol::Measurement::latency_median_ms));
+    if (quantity == "parameters") values.push_back(static_cast<double>(cost.parameters));
+    if (quantity == "macs") values.push_back(static_cast<double>(cost.macs));
+    if (quantity == "memory") values.push_back(static_cast<double>(cost.peak_activation_bytes));
+    if (quantity == "energy") values.push_back(measured(objective, &protocol::Measurement::energy_net_mj));
   }
   return values;
 }
@@ -149,8 +171,9 @@ void CampaignState::apply_finalist(const Event& event) {
   if (event.type == "finalist_failed") found->failure = event.data.at("why");
   if (event.type == "finalist_measured") {
     FinalistFile& file = found->files[event.data.at("precision")];
-    file.measurement = from_json<protocol::Measurement>(event.data.at("result"));
-    file.measurement_reused = was_reused;
+    auto measurement = from_json<protocol::Measurement>(event.data.at("result"));
+    const std::string device = measurement.device();
+    file.measurements[device] = {std::move(measurement), was_reused};
   }
   if (event.type == "finalist_evaluated") {
     FinalistFile& file = found->files[event.data.at("precision")];
@@ -163,18 +186,55 @@ std::expected<void, Error> CampaignState::apply_created(const Event& event) {
   auto parsed = parse_campaign(event.data.at("config"), event.data.at("file").get<std::string>());
   if (!parsed) return std::unexpected(parsed.error());
   config = std::move(*parsed);
-  profile.name = event.data.at("profile");
   run_id = event.data.at("run_id");
   version = event.data.at("version");
   started = event.utc;
   return {};
 }
 
+// The search begins anew with what is known: its candidates keep their numbers, and every one is judged again.
+std::expected<void, Error> CampaignState::apply_extended(const Event& event) {
+  auto parsed = parse_campaign(event.data.at("config"), event.data.at("file").get<std::string>());
+  if (!parsed) return std::unexpected(parsed.error());
+  const CampaignConfig before = std::exchange(config, std::move(*parsed));
+  std::string text;
+  for (const std::string change : event.data.at("changes")) text += (text.empty() ? "" : ", ") + change;
+  notes.push_back(std::format("extended after {} evaluations: {}", evaluated, text));
+
+  const auto as_before = [&](const std::string& name) {
+    const DeviceConfig *was = before.device(name), *is = config.device(name);
+    return was != nullptr && is != nullptr && was->provider == is->provider && was->threads == is->threads;
+  };
+  std::erase_if(devices, [&](const auto& entry) { return config.device(entry.first) == nullptr; });
+  search_closed.reset();
+  finalists.reset();
+  status.clear();
+  finished.clear();
+  answer.reset();
+  exhausted = false;
+  front = {};
+  evaluated = dropped = failed = 0;
+  stage_ends.erase("search");
+  stage_ends.erase("finalists");
+  if (!data) return {};
+  if (auto started = start_search(); !started) return started;
+  for (auto& [id, candidate] : candidates) {
+    candidate.told.reset();
+    std::erase_if(candidate.screens, [&](const auto& screen) { return !as_before(screen.first); });
+    if (algorithm_->adopt(candidate.genotype) != id)
+      throw std::runtime_error("the candidates are not numbered in order");
+  }
+  return {};
+}
+
 std::expected<void, Error> CampaignState::apply_one(const Event& event) {
   const auto& content = event.data;
   if (event.type == "created") return apply_created(event);
+  if (event.type == "extended") return apply_extended(event);
   if (event.type == "device") {
-    device = from_json<protocol::DeviceDescription>(content.at("device"));
+    auto device = from_json<protocol::DeviceDescription>(content.at("device"));
+    const std::string name = device.name();
+    devices[name] = std::move(device);
   } else if (event.type == "data") {
     data = from_json<protocol::DataFacts>(content.at("result"));
     return start_search();
@@ -185,7 +245,9 @@ std::expected<void, Error> CampaignState::apply_one(const Event& event) {
     return apply_asked(event);
   } else if (event.type == "screened") {
     CandidateState& candidate = candidates.at(content.at("id"));
-    candidate.screen = from_json<protocol::Measurement>(content.at("result"));
+    auto measurement = from_json<protocol::Measurement>(content.at("result"));
+    const std::string device = measurement.device();
+    candidate.screens[device] = std::move(measurement);
     candidate.reused = content.value("reused", false);
   } else if (event.type == "trained") {
     CandidateState& candidate = candidates.at(content.at("id"));

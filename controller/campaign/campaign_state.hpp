@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "controller/campaign/event_store.hpp"
+#include "controller/campaign/front.hpp"
 #include "controller/config/campaign_config.hpp"
-#include "controller/config/device_profile.hpp"
 #include "protocol/farm.pb.h"
 #include "search/cost_model.hpp"
 #include "search/pareto_front.hpp"
@@ -23,7 +23,7 @@ struct CandidateState {
   search::Genotype genotype;
   std::optional<search::CandidateId> parent;
   search::Cost cost;
-  std::optional<protocol::Measurement> screen;  // of the random-weight file
+  std::map<std::string, protocol::Measurement> screens;  // of the random-weight file, by device
   std::optional<protocol::TrainedCandidate> trained;
   std::optional<search::Outcome> told;
   std::string outcome;  // "evaluated", "too slow", "failed: ..."
@@ -32,9 +32,15 @@ struct CandidateState {
 };
 
 struct FinalistFile {
-  std::optional<protocol::Measurement> measurement;
+  struct Measured {
+    protocol::Measurement measurement;
+    bool reused = false;
+  };
+  std::map<std::string, Measured> measurements;  // by device
   std::optional<protocol::Evaluation> evaluation;
-  bool measurement_reused = false, evaluation_reused = false;
+  bool evaluation_reused = false;
+
+  std::map<std::string, protocol::Measurement> by_device() const;
 };
 
 struct FinalistState {
@@ -43,8 +49,11 @@ struct FinalistState {
   std::map<std::string, FinalistFile> files;          // by precision
   std::string failure;
 
-  bool complete() const;
+  bool complete(std::size_t devices) const;
 };
+
+// In ms, of the device where it is greatest; 0: nowhere measured.
+double worst_latency_ms(const std::map<std::string, protocol::Measurement>& by_device);
 
 inline constexpr const char* kFinalistPrecisions[] = {"fp32", "int8"};
 inline constexpr const char* kAskedToFinish = "asked to finish";  // a reason to close the search
@@ -55,10 +64,9 @@ class CampaignState {
   std::expected<void, Error> apply(const Event& event);
 
   CampaignConfig config;
-  DeviceProfile profile;
   std::string run_id, version, started, finished;
-  double seconds = 0;  // of the last event
-  std::optional<protocol::DeviceDescription> device;
+  double seconds = 0;                                          // of the last event
+  std::map<std::string, protocol::DeviceDescription> devices;  // as connected last, by name
   std::optional<protocol::DataFacts> data;
   bool teacher_settled = false;
   std::optional<protocol::TrainedTeacher> teacher;
@@ -82,14 +90,16 @@ class CampaignState {
   std::size_t in_flight() const;
   std::string stage() const;
   search::Cost cost_of(const search::Genotype& genotype) const;
-  // Objective values, minimised, in the campaign's order.
-  std::vector<double> objectives(double top1, const protocol::Measurement& measurement, const search::Cost& cost) const;
-  bool wants(const std::string& objective) const;
+  // Objective values, minimised, in the campaign's order. REQUIRES: measured on every device.
+  std::vector<double> objectives(double top1, const std::map<std::string, protocol::Measurement>& by_device,
+                                 const search::Cost& cost) const;
+  bool wants_energy(const std::string& device) const;  // of this device, or of the worst
 
  private:
   std::expected<void, Error> start_search();
   std::expected<void, Error> apply_one(const Event& event);
   std::expected<void, Error> apply_created(const Event& event);
+  std::expected<void, Error> apply_extended(const Event& event);
   std::expected<void, Error> apply_asked(const Event& event);
   void apply_told(const Event& event);
   void apply_finalist(const Event& event);
@@ -97,6 +107,9 @@ class CampaignState {
   std::unique_ptr<search::SearchSpace> space_;
   std::unique_ptr<search::SearchAlgorithm> algorithm_;
 };
+
+// As the report shows it; `raw` is the artifact's SHA-256.
+MeasurementInfo measurement_info(const protocol::Measurement& measurement);
 
 // A protocol message as JSON inside an event, and back.
 nlohmann::json to_json(const google::protobuf::Message& message);

@@ -10,11 +10,17 @@ constexpr int kSample = 2000;  // a decode takes microseconds
 
 }  // namespace
 
+double excess_over(const ConstraintConfig& limits, const search::Cost& cost) {
+  const auto excess = [](const std::optional<double>& limit, double value) {
+    return limit ? std::max(0.0, value / *limit - 1) : 0;
+  };
+  return excess(limits.parameters, static_cast<double>(cost.parameters)) +
+         excess(limits.macs, static_cast<double>(cost.macs)) +
+         excess(limits.memory_mb, static_cast<double>(cost.peak_activation_bytes) / (1 << 20));
+}
+
 bool keeps(const ConstraintConfig& limits, const search::Cost& cost) {
-  const auto within = [](const std::optional<double>& limit, double value) { return !limit || value <= *limit; };
-  return within(limits.parameters, static_cast<double>(cost.parameters)) &&
-         within(limits.macs, static_cast<double>(cost.macs)) &&
-         within(limits.memory_mb, static_cast<double>(cost.peak_activation_bytes) / (1 << 20));
+  return excess_over(limits, cost) == 0;
 }
 
 bool keeps(const ConstraintConfig& limits, const search::SearchSpace& space, const search::Genotype& genotype) {

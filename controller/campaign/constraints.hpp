@@ -11,6 +11,8 @@ namespace finch::controller {
 
 // Parameters, MACs and peak activation memory; latency is not known yet.
 bool keeps(const ConstraintConfig& limits, const search::Cost& cost);
+// Sum of the relative excesses over the limits; 0: keeps them.
+double excess_over(const ConstraintConfig& limits, const search::Cost& cost);
 bool keeps(const ConstraintConfig& limits, const search::SearchSpace& space, const search::Genotype& genotype);
 
 struct SpaceExtremes {

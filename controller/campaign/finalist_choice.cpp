@@ -16,7 +16,7 @@ std::vector<search::CandidateId> choose_finalists(const CampaignState& state) {
     if (!candidate.told || candidate.told->violation > 0 || candidate.told->objectives.empty()) continue;
     ids.push_back(id);
     points.push_back(candidate.told->objectives);
-    latencies.push_back(std::log(candidate.screen->latency_median_ms()));
+    latencies.push_back(std::log(worst_latency_ms(candidate.screens)));
   }
   const auto count = static_cast<std::size_t>(state.config.finalists.count);
   std::vector<std::size_t> chosen;

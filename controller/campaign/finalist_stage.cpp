@@ -17,22 +17,35 @@ std::string CampaignRun::file_name(search::CandidateId id, const std::string& pr
   return std::format("c{:03}-{}", id, precision);
 }
 
+std::string CampaignRun::raw_name(search::CandidateId id, const std::string& precision,
+                                  const std::string& device) const {
+  const bool one = state_.config.devices.size() == 1;
+  return file_name(id, precision) + (one ? "" : "-" + device) + ".f64";
+}
+
 CampaignRun::Step CampaignRun::finalist_stage(const Home& home) {
   bool complete = true;
   for (FinalistState& finalist : *state_.finalists) {
     if (auto advanced = advance_finalist(finalist, home); !advanced) return advanced;
-    complete = complete && finalist.complete();
+    complete = complete && finalist.complete(state_.config.devices.size());
   }
   return complete ? conclude() : Step{};
 }
 
 CampaignRun::Step CampaignRun::advance_finalist(FinalistState& finalist, const Home& home) {
-  if (finalist.complete()) return {};
+  const auto& devices = state_.config.devices;
+  if (finalist.complete(devices.size())) return {};
   const CandidateState& candidate = state_.candidates.at(finalist.id);
   if (finalist.trained) {
     for (const protocol::ExportedFile& file : finalist.trained->files()) {
-      if (!finalist.failure.empty()) break;  // one file's failure is the finalist's
-      if (auto deployed = deploy_file(finalist, file, home); !deployed) return deployed;
+      const FinalistFile& known = finalist.files[file.precision()];
+      for (const DeviceConfig& device : devices) {
+        if (!finalist.failure.empty()) return {};  // one file's failure is the finalist's
+        if (known.measurements.contains(device.name)) continue;
+        if (auto measured = measure_file(finalist, file, device, home); !measured) return measured;
+      }
+      if (!finalist.failure.empty() || known.evaluation) continue;
+      if (auto evaluated = evaluate_file(finalist, file); !evaluated) return evaluated;
     }
     return {};
   }
@@ -55,17 +68,11 @@ CampaignRun::Step CampaignRun::advance_finalist(FinalistState& finalist, const H
   if (!done) return std::unexpected(done.error());
   if (!*done) return {};
   const protocol::JobResult& result = (*done)->result;
-  if (result.has_failure()) {
-    say(std::format("finalist {} failed: {}", finalist.id, result.failure().message()));
-    return record("finalist_failed", {{"id", finalist.id}, {"why", result.failure().message()}});
-  }
+  if (result.has_failure()) return fail(finalist, result.failure().message());
   for (const char* precision : kFinalistPrecisions) {
     const auto& files = result.trained_candidate().files();
     const auto file = std::ranges::find(files, precision, &protocol::ExportedFile::precision);
-    if (file == files.end()) {
-      const std::string why = std::format("the trainer exported no {} file", precision);
-      return record("finalist_failed", {{"id", finalist.id}, {"why", why}});
-    }
+    if (file == files.end()) return fail(finalist, std::format("the trainer exported no {} file", precision));
     const auto to = folder_.models() / (file_name(finalist.id, precision) + ".onnx");
     if (auto kept = keep_artifact(home, file->artifact().sha256(), to); !kept) return kept;
   }
@@ -77,57 +84,54 @@ CampaignRun::Step CampaignRun::advance_finalist(FinalistState& finalist, const H
                                      {"paused_seconds", (*done)->reused ? 0 : result.paused_seconds()}});
 }
 
-CampaignRun::Step CampaignRun::deploy_file(FinalistState& finalist, const protocol::ExportedFile& file,
-                                           const Home& home) {
+CampaignRun::Step CampaignRun::fail(const FinalistState& finalist, const std::string& why) {
+  say(std::format("finalist {} failed: {}", finalist.id, why));
+  return record("finalist_failed", {{"id", finalist.id}, {"why", why}});
+}
+
+CampaignRun::Step CampaignRun::measure_file(FinalistState& finalist, const protocol::ExportedFile& file,
+                                            const DeviceConfig& device, const Home& home) {
   const std::string& precision = file.precision();
-  const std::string name = file_name(finalist.id, precision);
-  FinalistFile& known = finalist.files[precision];
-  const auto failed = [&](const std::string& why) {
-    say(std::format("finalist {} failed: {}", finalist.id, why));
-    return record("finalist_failed", {{"id", finalist.id}, {"why", why}});
-  };
-  if (!known.measurement) {
-    const auto measured = measure(file.artifact(), precision, state_.config.measure.finalist_tier,
-                                  std::format("finalist {}", finalist.id));
-    if (!measured) return std::unexpected(measured.error());
-    if (*measured) {
-      const protocol::JobResult& result = (*measured)->result;
-      if (result.has_failure()) return failed(result.failure().message());
-      if (result.measurement().has_raw()) {
-        if (auto kept = keep_artifact(home, result.measurement().raw().sha256(), folder_.raw() / (name + ".f64"));
-            !kept)
-          return kept;
-      }
-      say(std::format("finalist {} {}: {:.4f} ms [{:.4f}, {:.4f}], {}{}", finalist.id, precision,
-                      result.measurement().latency_median_ms(), result.measurement().latency_ci_low_ms(),
-                      result.measurement().latency_ci_high_ms(), result.measurement().verdict(),
-                      (*measured)->reused ? " (reused)" : ""));
-      if (auto recorded = record("finalist_measured", {{"id", finalist.id},
-                                                       {"precision", precision},
-                                                       {"result", to_json(result.measurement())},
-                                                       {"reused", (*measured)->reused}});
-          !recorded) {
-        return recorded;
-      }
-    }
+  const auto measured = measure(file.artifact(), precision, device, state_.config.measure.finalist_tier,
+                                std::format("finalist {}", finalist.id));
+  if (!measured) return std::unexpected(measured.error());
+  if (!*measured) return {};
+  const protocol::JobResult& result = (*measured)->result;
+  if (result.has_failure()) return fail(finalist, result.failure().message());
+  const protocol::Measurement& measurement = result.measurement();
+  if (measurement.has_raw()) {
+    const auto to = folder_.raw() / raw_name(finalist.id, precision, device.name);
+    if (auto kept = keep_artifact(home, measurement.raw().sha256(), to); !kept) return kept;
   }
-  if (known.evaluation) return {};
-  const std::string& device = state_.config.devices.front().name;
+  say(std::format("finalist {} {}{}: {:.4f} ms [{:.4f}, {:.4f}], {}{}", finalist.id, precision,
+                  state_.config.devices.size() > 1 ? " on " + device.name : "", measurement.latency_median_ms(),
+                  measurement.latency_ci_low_ms(), measurement.latency_ci_high_ms(), measurement.verdict(),
+                  (*measured)->reused ? " (reused)" : ""));
+  return record("finalist_measured", {{"id", finalist.id},
+                                      {"precision", precision},
+                                      {"result", to_json(measurement)},
+                                      {"reused", (*measured)->reused}});
+}
+
+// On the first device: the file is the same on all.
+CampaignRun::Step CampaignRun::evaluate_file(FinalistState& finalist, const protocol::ExportedFile& file) {
+  const std::string& precision = file.precision();
+  const DeviceConfig& device = state_.config.devices.front();
   JobRequest request{.job = {},
-                     .target = device,
+                     .target = device.name,
                      .priority = 30,
-                     .depends_on = state_.data->data_hash() + state_.device->state_hash(),
+                     .depends_on = state_.data->data_hash() + state_.devices.at(device.name).state_hash(),
                      .description = std::format("testing finalist {} ({})", finalist.id, precision)};
   protocol::Evaluate& job = *request.job.mutable_evaluate();
   *job.mutable_model() = file.artifact();
   *job.mutable_test_set() = state_.data->test_set();
-  *job.mutable_deploy() = deploy(precision);
-  job.set_device(device);
+  *job.mutable_deploy() = deploy(precision, device);
+  job.set_device(device.name);
   const auto done = board_->result_of(request);
   if (!done) return std::unexpected(done.error());
   if (!*done) return {};
   const protocol::JobResult& result = (*done)->result;
-  if (result.has_failure()) return failed(result.failure().message());
+  if (result.has_failure()) return fail(finalist, result.failure().message());
   say(std::format("finalist {} {}: {:.2f} % of {} test images{}", finalist.id, precision,
                   100 * result.evaluation().top1(), result.evaluation().samples(), (*done)->reused ? " (reused)" : ""));
   return record("finalist_evaluated", {{"id", finalist.id},
@@ -171,11 +175,10 @@ FrontModel CampaignRun::front_model(const FinalistState& finalist, const Candida
   model.macs = candidate.cost.macs;
   model.peak_activation_bytes = candidate.cost.peak_activation_bytes;
   model.validation_top1 = finalist.trained->validation_top1();
-  model.screen_latency_ms = candidate.screen->latency_median_ms();
+  model.screen_latency_ms = worst_latency_ms(candidate.screens);
   for (const protocol::ExportedFile& exported : finalist.trained->files()) {
     const std::string name = file_name(finalist.id, exported.precision());
     const FinalistFile& known = finalist.files.at(exported.precision());
-    const protocol::Measurement& m = *known.measurement;
     ModelFile file;
     file.path = std::format("models/{}.onnx", name);
     file.precision = exported.precision();
@@ -185,43 +188,36 @@ FrontModel CampaignRun::front_model(const FinalistState& finalist, const Candida
                                  .samples = known.evaluation->samples(),
                                  .split = "test",
                                  .reused = known.evaluation_reused};
-    MeasurementInfo info;
-    info.device = m.device();
-    info.profile = m.profile();
-    info.runtime = m.runtime().name() + " " + m.runtime().version();
-    info.tier = m.tier();
-    info.deploy = {m.deploy().runtime(), m.deploy().provider(), m.deploy().precision(), m.deploy().threads(),
-                   m.deploy().batch()};
-    info.verdict = m.verdict();
-    info.reasons.assign(m.reasons().begin(), m.reasons().end());
-    info.median_ms = m.latency_median_ms();
-    info.ci_low_ms = m.latency_ci_low_ms();
-    info.ci_high_ms = m.latency_ci_high_ms();
-    info.p90_ms = m.latency_p90_ms();
-    info.p99_ms = m.latency_p99_ms();
-    info.runs = m.runs();
-    info.load_peak_bytes = m.load_peak_bytes();
-    info.run_peak_bytes = m.run_peak_bytes();
-    if (m.has_energy_net_mj())
-      info.energy = MeasurementInfo::Energy{m.energy_gross_mj(), m.energy_net_mj(), m.energy_provenance()};
-    info.artifact_sha256 = m.artifact_sha256();
-    if (m.has_raw()) info.raw = std::format("raw/{}.f64", name);
-    info.reused = known.measurement_reused;
-    file.measurements.push_back(std::move(info));
+    for (const DeviceConfig& device : state_.config.devices) {
+      const FinalistFile::Measured& measured = known.measurements.at(device.name);
+      MeasurementInfo info = measurement_info(measured.measurement);
+      if (info.raw) info.raw = "raw/" + raw_name(finalist.id, exported.precision(), device.name);
+      info.reused = measured.reused;
+      file.measurements.push_back(std::move(info));
+    }
     model.files.push_back(std::move(file));
   }
-  const auto& fp32 = finalist.files.at("fp32");
-  const auto& int8 = finalist.files.at("int8");
-  const double speed = int8.measurement->latency_median_ms() / fp32.measurement->latency_median_ms();
-  const double loss = fp32.evaluation->top1() - int8.evaluation->top1();
-  if (speed >= 1) model.notes.push_back(std::format("int8 does not pay here: {:.2f} x the latency of fp32", speed));
-  if (loss > kWorthwhileLoss) model.notes.push_back(std::format("int8 loses {:.2f} points of accuracy", 100 * loss));
-  const auto& deployed = finalist.files.at(state_.config.deploy.precision);
-  const double against_screen = deployed.measurement->latency_median_ms() / model.screen_latency_ms - 1;
-  if (against_screen > kScreenTolerance) {
-    model.notes.push_back(std::format(
-        "trained, it is {:.0f} % slower than with the random weights it was screened with", 100 * against_screen));
+  const FinalistFile& fp32 = finalist.files.at("fp32");
+  const FinalistFile& int8 = finalist.files.at("int8");
+  const FinalistFile& deployed = finalist.files.at(state_.config.deploy.precision);
+  const auto latency = [](const FinalistFile& file, const DeviceConfig& device) {
+    return file.measurements.at(device.name).measurement.latency_median_ms();
+  };
+  for (const DeviceConfig& device : state_.config.devices) {
+    const std::string where = state_.config.devices.size() > 1 ? "on " + device.name : "here";
+    const double speed = latency(int8, device) / latency(fp32, device);
+    if (speed >= 1)
+      model.notes.push_back(std::format("int8 does not pay {}: {:.2f} x the latency of fp32", where, speed));
+    const double screened = candidate.screens.at(device.name).latency_median_ms();
+    const double against_screen = latency(deployed, device) / screened - 1;
+    if (against_screen > kScreenTolerance) {
+      model.notes.push_back(
+          std::format("trained, it is {:.0f} % slower than with the random weights it was screened with ({})",
+                      100 * against_screen, where));
+    }
   }
+  const double loss = fp32.evaluation->top1() - int8.evaluation->top1();
+  if (loss > kWorthwhileLoss) model.notes.push_back(std::format("int8 loses {:.2f} points of accuracy", 100 * loss));
   return model;
 }
 

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace finch::controller {
@@ -69,12 +71,22 @@ struct FrontModel {
 // One evaluated candidate of the search, for the plots of evolution over time and of everything tried.
 struct CandidatePoint {
   std::uint64_t id = 0;
+  std::vector<int> genotype;
   double seconds = 0;  // of campaign time when it was told
   std::optional<double> validation_top1;
-  std::optional<double> latency_ms;
-  std::int64_t parameters = 0, macs = 0;
+  std::optional<double> latency_ms;                    // of the slowest device
+  std::map<std::string, double> latency_by_device_ms;  // all that were measured
+  std::int64_t parameters = 0, macs = 0, peak_activation_bytes = 0;
   std::string outcome;  // "evaluated", "too slow", "failed: ..."
   bool reused = false;
+};
+
+// What verify() found of one file of the front.
+struct FileCheck {
+  std::string model, path, precision;
+  double top1_then = 0, top1_now = 0;
+  std::vector<std::pair<MeasurementInfo, MeasurementInfo>> measurements = {};  // then and now, device by device
+  std::vector<std::string> differences = {};                                   // empty: it is as it was
 };
 
 struct DeviceFact {

@@ -25,6 +25,31 @@ std::vector<DeviceFact> device_facts(const protocol::DeviceDescription& device) 
 
 }  // namespace
 
+MeasurementInfo measurement_info(const protocol::Measurement& m) {
+  MeasurementInfo info;
+  info.device = m.device();
+  info.profile = m.profile();
+  info.runtime = m.runtime().name() + " " + m.runtime().version();
+  info.tier = m.tier();
+  info.deploy = {m.deploy().runtime(), m.deploy().provider(), m.deploy().precision(), m.deploy().threads(),
+                 m.deploy().batch()};
+  info.verdict = m.verdict();
+  info.reasons.assign(m.reasons().begin(), m.reasons().end());
+  info.median_ms = m.latency_median_ms();
+  info.ci_low_ms = m.latency_ci_low_ms();
+  info.ci_high_ms = m.latency_ci_high_ms();
+  info.p90_ms = m.latency_p90_ms();
+  info.p99_ms = m.latency_p99_ms();
+  info.runs = m.runs();
+  info.load_peak_bytes = m.load_peak_bytes();
+  info.run_peak_bytes = m.run_peak_bytes();
+  if (m.has_energy_net_mj())
+    info.energy = MeasurementInfo::Energy{m.energy_gross_mj(), m.energy_net_mj(), m.energy_provenance()};
+  info.artifact_sha256 = m.artifact_sha256();
+  if (m.has_raw()) info.raw = m.raw().sha256();
+  return info;
+}
+
 std::expected<CampaignResult, Error> CampaignRun::result() {
   CampaignResult result;
   const CampaignConfig& config = state_.config;
@@ -37,20 +62,26 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
   for (const ObjectiveConfig& objective : config.objectives)
     result.objectives.push_back({objective.name, objective.direction, objective.unit});
   for (const auto& [id, candidate] : state_.candidates) {
-    CandidatePoint point{.id = id,
-                         .seconds = candidate.told_seconds,
-                         .validation_top1 = {},
-                         .latency_ms = {},
-                         .parameters = candidate.cost.parameters,
-                         .macs = candidate.cost.macs,
-                         .outcome = candidate.told ? candidate.outcome : "in flight",
-                         .reused = candidate.reused};
-    if (candidate.screen) point.latency_ms = candidate.screen->latency_median_ms();
+    CandidatePoint point;
+    point.id = id;
+    point.genotype = candidate.genotype;
+    point.seconds = candidate.told_seconds;
+    point.parameters = candidate.cost.parameters;
+    point.macs = candidate.cost.macs;
+    point.peak_activation_bytes = candidate.cost.peak_activation_bytes;
+    point.outcome = candidate.told ? candidate.outcome : "in flight";
+    point.reused = candidate.reused;
+    for (const auto& [device, screen] : candidate.screens)
+      point.latency_by_device_ms[device] = screen.latency_median_ms();
+    if (!candidate.screens.empty()) point.latency_ms = worst_latency_ms(candidate.screens);
     if (candidate.trained) point.validation_top1 = candidate.trained->validation_top1();
     result.candidates.push_back(std::move(point));
   }
   result.notes = state_.notes;
-  if (state_.device) result.device = device_facts(*state_.device);
+  for (const auto& [name, device] : state_.devices) {
+    const auto facts = device_facts(device);
+    result.device.insert(result.device.end(), facts.begin(), facts.end());
+  }
   if (state_.data) result.data_hash = state_.data->data_hash();
   if (state_.teacher) result.teacher_top1 = state_.teacher->validation_top1();
   double begun = 0;
@@ -72,11 +103,11 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
     for (const FinalistState& finalist : *state_.finalists) {
       if (!finalist.failure.empty())
         result.notes.push_back(std::format("finalist c{:03} failed: {}", finalist.id, finalist.failure));
-      if (!finalist.failure.empty() || !finalist.complete()) continue;
+      if (!finalist.failure.empty() || !finalist.complete(config.devices.size())) continue;
       const FinalistFile& file = finalist.files.at(config.deploy.precision);
       complete.push_back(&finalist);
       points.push_back(
-          state_.objectives(file.evaluation->top1(), *file.measurement, state_.candidates.at(finalist.id).cost));
+          state_.objectives(file.evaluation->top1(), file.by_device(), state_.candidates.at(finalist.id).cost));
     }
   }
   const auto fronts = search::non_dominated_sort(points);
@@ -88,7 +119,7 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
         result.notes.push_back(
             std::format("finalist c{:03} ({:.2f} %, {:.4f} ms) is left out: another is better in every objective",
                         complete[i]->id, 100 * complete[i]->files.at(config.deploy.precision).evaluation->top1(),
-                        complete[i]->files.at(config.deploy.precision).measurement->latency_median_ms()));
+                        worst_latency_ms(complete[i]->files.at(config.deploy.precision).by_device())));
       }
     }
   }
@@ -112,7 +143,7 @@ CampaignStatus CampaignRun::status() const {
   status.waiting_seconds = state_.waiting_seconds;
   for (const auto& entry : state_.front.entries()) {
     const CandidateState& candidate = state_.candidates.at(entry.id);
-    status.front.push_back({entry.id, candidate.trained->validation_top1(), candidate.screen->latency_median_ms(),
+    status.front.push_back({entry.id, candidate.trained->validation_top1(), worst_latency_ms(candidate.screens),
                             candidate.cost.parameters, candidate.cost.macs});
   }
   std::ranges::sort(status.front, {}, &StatusPoint::latency_ms);
@@ -143,15 +174,16 @@ CampaignStatus CampaignRun::status() const {
     }
   }
   if (state_.finalists && !finished()) {
+    const std::size_t steps_each = 1 + std::size(kFinalistPrecisions) * (state_.config.devices.size() + 1);
     std::size_t steps = 0;
     for (const FinalistState& finalist : *state_.finalists) {
       steps += finalist.trained.has_value();
       for (const auto& [precision, file] : finalist.files)
-        steps += std::size_t{file.measurement.has_value()} + file.evaluation.has_value();
-      if (!finalist.failure.empty()) steps += 5;
+        steps += file.measurements.size() + file.evaluation.has_value();
+      if (!finalist.failure.empty()) steps += steps_each;
     }
     status.stage_progress =
-        std::min(1.0, static_cast<double>(steps) / static_cast<double>(5 * state_.finalists->size()));
+        std::min(1.0, static_cast<double>(steps) / static_cast<double>(steps_each * state_.finalists->size()));
     const auto began = state_.stage_ends.find("search");
     if (steps > 0 && began != state_.stage_ends.end()) {
       status.remaining = std::chrono::duration<double>((now() - began->second) * (1 / status.stage_progress - 1));

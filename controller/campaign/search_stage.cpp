@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "controller/campaign/campaign_run.hpp"
+#include "controller/campaign/constraints.hpp"
 #include "controller/campaign/finalist_choice.hpp"
 #include "controller/campaign/measure_tier.hpp"
 
@@ -72,54 +73,77 @@ double CampaignRun::finalist_reserve() const {
   return reserve_;
 }
 
-// What those would take that would be chosen now; the candidates of the search so far stand for finalists not yet
-// found.
+// What those would take that would be chosen once the candidates under way and one more are evaluated; the candidates
+// of the search so far stand for them.
 double CampaignRun::estimate_finalists() const {
   const TrainConfig& train = state_.config.train;
   const MeasureConfig& tiers = state_.config.measure;
   const bool one_tier = tiers.search_tier == tiers.finalist_tier;
+  // Devices measure side by side: the slowest of them counts.
+  const auto screening = [](const CandidateState& candidate) {
+    double longest = 0;
+    for (const auto& [device, screen] : candidate.screens) longest = std::max(longest, screen.seconds());
+    return longest;
+  };
   const auto seconds = [&](const CandidateState& candidate) {
     const double training = candidate.trained->seconds() * train.finalist_epochs / train.epochs;
-    const double measuring = one_tier ? candidate.screen->seconds() : tier_seconds(tiers.finalist_tier);
+    const double measuring = one_tier ? screening(candidate) : tier_seconds(tiers.finalist_tier);
     const double evaluating =
-        1 + 1.2 * candidate.screen->latency_median_ms() / 1e3 * static_cast<double>(state_.data->test_samples());
+        1 + 1.2 * worst_latency_ms(candidate.screens) / 1e3 * static_cast<double>(state_.data->test_samples());
     return training + 2 * (measuring + evaluating);
   };
   double sum = 0, searching = 0;
   std::size_t known = 0;
   for (const auto& [id, candidate] : state_.candidates) {
-    if (!candidate.trained || !candidate.screen) continue;
+    if (!candidate.trained) continue;
     sum += seconds(candidate);
-    searching += candidate.trained->seconds() + candidate.screen->seconds();
+    searching += candidate.trained->seconds() + screening(candidate);
     ++known;
   }
   if (known == 0) return 0;
   const double mean = sum / static_cast<double>(known);
+  // Those on their way and the next one may become finalists too.
   const auto chosen = choose_finalists(state_);
-  double finalists =
-      mean * static_cast<double>(static_cast<std::size_t>(state_.config.finalists.count) - chosen.size());
+  const std::size_t coming =
+      std::min(static_cast<std::size_t>(state_.config.finalists.count) - chosen.size(), state_.in_flight() + 1);
+  double finalists = mean * static_cast<double>(coming);
   for (const search::CandidateId id : chosen) finalists += seconds(state_.candidates.at(id));
-  const double in_flight = static_cast<double>(state_.in_flight()) * searching / static_cast<double>(known);
+  const double in_flight = static_cast<double>(state_.in_flight() + 1) * searching / static_cast<double>(known);
   return 1.1 * finalists + in_flight + 5;
 }
 
 CampaignRun::Step CampaignRun::advance_candidate(CandidateState& candidate) {
-  if (!candidate.screen) return screen(candidate);
-  // Hardware first: what is too slow is never trained.
-  const auto& limit = state_.config.constraints.latency_ms;
-  const double latency = candidate.screen->latency_median_ms();
-  if (limit && latency > *limit) {
-    say(std::format("candidate {}: {:.3f} ms, slower than {} ms: not trained", candidate.id, latency, *limit));
-    return tell(candidate, {}, latency / *limit - 1, "too slow");
+  // Only what an extension took over: the search itself proposes nothing that breaks them.
+  if (const double excess = excess_over(state_.config.constraints, candidate.cost); excess > 0) {
+    say(std::format("candidate {}: breaks the constraints as they are now", candidate.id));
+    return tell(candidate, {}, excess, "too large");
   }
+  const auto& devices = state_.config.devices;
+  if (candidate.screens.size() < devices.size()) {
+    for (const DeviceConfig& device : devices) {
+      if (candidate.screens.contains(device.name)) continue;
+      if (auto screened = screen(candidate, device); !screened || candidate.told) return screened;
+    }
+    return {};
+  }
+  // Hardware first: what is too slow somewhere is never trained.
+  double violation = 0;
+  for (const DeviceConfig& device : devices) {
+    const double latency = candidate.screens.at(device.name).latency_median_ms();
+    if (!device.latency_ms || latency <= *device.latency_ms) continue;
+    violation += latency / *device.latency_ms - 1;
+    say(std::format("candidate {}: {:.3f} ms{}, slower than {} ms: not trained", candidate.id, latency,
+                    devices.size() > 1 ? " on " + device.name : "", *device.latency_ms));
+  }
+  if (violation > 0) return tell(candidate, {}, violation, "too slow");
   if (!candidate.trained) return train(candidate);
   const double top1 = candidate.trained->validation_top1();
-  say(std::format("candidate {}: {:.2f} %, {:.3f} ms, {} parameters{}", candidate.id, 100 * top1, latency,
-                  candidate.cost.parameters, candidate.reused ? " (reused)" : ""));
-  return tell(candidate, state_.objectives(top1, *candidate.screen, candidate.cost), 0, "evaluated");
+  say(std::format("candidate {}: {:.2f} %, {:.3f} ms, {} parameters{}", candidate.id, 100 * top1,
+                  worst_latency_ms(candidate.screens), candidate.cost.parameters, candidate.reused ? " (reused)" : ""));
+  return tell(candidate, state_.objectives(top1, candidate.screens, candidate.cost), 0, "evaluated");
 }
 
-CampaignRun::Step CampaignRun::screen(CandidateState& candidate) {
+CampaignRun::Step CampaignRun::screen(CandidateState& candidate, const DeviceConfig& device) {
   const std::string precision = state_.config.deploy.precision;
   JobRequest request{.job = {},
                      .target = "",
@@ -139,7 +163,7 @@ CampaignRun::Step CampaignRun::screen(CandidateState& candidate) {
   const auto& files = (*exported)->result.exported_network().files();
   const auto file = std::ranges::find(files, precision, &protocol::ExportedFile::precision);
   if (file == files.end()) return fail(candidate, "the trainer exported no " + precision + " file");
-  const auto measured = measure(file->artifact(), precision, state_.config.measure.search_tier,
+  const auto measured = measure(file->artifact(), precision, device, state_.config.measure.search_tier,
                                 std::format("candidate {}", candidate.id));
   if (!measured) return std::unexpected(measured.error());
   if (!*measured) return {};
@@ -151,21 +175,21 @@ CampaignRun::Step CampaignRun::screen(CandidateState& candidate) {
 
 std::expected<std::optional<JobOutcome>, Error> CampaignRun::measure(const protocol::ArtifactRef& model,
                                                                      const std::string& precision,
+                                                                     const DeviceConfig& device,
                                                                      const std::string& tier, const std::string& what) {
-  const std::string& device = state_.config.devices.front().name;
   int own = 0;  // what an earlier campaign found invalid is tried anew, and does not count
   for (int attempt = 1;; ++attempt) {
-    JobRequest request{
-        .job = {},
-        .target = device,
-        .priority = 40,
-        .depends_on = state_.device->state_hash() + (attempt > 1 ? std::format(" attempt {}", attempt) : ""),
-        .description = std::format("measuring {} ({}, {})", what, precision, tier)};
+    JobRequest request{.job = {},
+                       .target = device.name,
+                       .priority = 40,
+                       .depends_on = state_.devices.at(device.name).state_hash() +
+                                     (attempt > 1 ? std::format(" attempt {}", attempt) : ""),
+                       .description = std::format("measuring {} ({}, {})", what, precision, tier)};
     protocol::Measure& job = *request.job.mutable_measure();
     *job.mutable_model() = model;
-    *job.mutable_deploy() = deploy(precision);
+    *job.mutable_deploy() = deploy(precision, device);
     job.set_tier(tier);
-    job.set_device(device);
+    job.set_device(device.name);
     auto done = board_->result_of(request);
     if (!done || !*done || (*done)->result.has_failure()) return done;
     const protocol::Measurement& measurement = (*done)->result.measurement();
@@ -176,7 +200,7 @@ std::expected<std::optional<JobOutcome>, Error> CampaignRun::measure(const proto
       if (own < kMeasurementAttempts) continue;
       (*done)->result.mutable_failure()->set_message(
           std::format("{} measurements of {} were invalid: {}", own, what, reasons));
-    } else if (state_.wants("energy") && !measurement.has_energy_net_mj()) {
+    } else if (state_.wants_energy(device.name) && !measurement.has_energy_net_mj()) {
       (*done)->result.mutable_failure()->set_message(
           std::format("the measurement of {} has no energy{}{}", what, reasons.empty() ? "" : ": ", reasons));
     }

@@ -13,6 +13,8 @@ namespace finch::controller {
 using Command = std::function<ExitCode()>;
 
 void add_run_commands(CLI::App& app, Command& chosen);        // run, resume, finish, report
+void add_export_command(CLI::App& app, Command& chosen);      // export
+void add_verify_command(CLI::App& app, Command& chosen);      // verify
 void add_serve_command(CLI::App& app, Command& chosen);       // serve
 void add_devices_command(CLI::App& app, Command& chosen);     // devices, devices invite, devices remove
 void add_doctor_command(CLI::App& app, Command& chosen);      // doctor

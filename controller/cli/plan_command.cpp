@@ -1,13 +1,12 @@
-#include <condition_variable>
+#include <algorithm>
 #include <cstdio>
 #include <format>
-#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "controller/campaign/constraints.hpp"
-#include "controller/campaign/job_board.hpp"
 #include "controller/cli/commands.hpp"
 #include "controller/cli/farm_host.hpp"
+#include "controller/cli/farm_question.hpp"
 #include "controller/cli/interrupt.hpp"
 #include "controller/cli/plan_estimate.hpp"
 #include "controller/report/log_view.hpp"
@@ -19,40 +18,12 @@ namespace {
 
 constexpr int kTimedSteps = 12;
 
-// Asks the farm for one job after the other and waits for each.
-class Asker {
- public:
-  Asker(FarmStore& store, std::stop_token stop) : board_(store, "plan"), stop_(std::move(stop)) {}
-  ~Asker() { board_.withdraw_all(); }
-
-  std::expected<protocol::JobResult, Error> ask(const JobRequest& request) {
-    std::fprintf(stderr, "%s ...\n", request.description.c_str());
-    std::mutex mutex;
-    std::unique_lock lock(mutex);
-    std::condition_variable_any never;
-    while (!stop_.stop_requested()) {
-      if (auto refreshed = board_.refresh(); !refreshed) return std::unexpected(refreshed.error());
-      const auto done = board_.result_of(request);
-      if (!done) return std::unexpected(done.error());
-      if (*done && (*done)->result.has_failure()) return std::unexpected(Error{(*done)->result.failure().message()});
-      if (*done) return (*done)->result;
-      never.wait_for(lock, stop_, std::chrono::milliseconds(50), [] { return false; });
-    }
-    return std::unexpected(Error{"interrupted", ExitCode::interrupted});
-  }
-
- private:
-  JobBoard board_;
-  std::stop_token stop_;
-};
-
 struct Planner {
   const CampaignConfig& config;
-  Asker& asker;
-  std::string state_hash;  // of the device, empty where it is not connected yet
-  protocol::DataSpec data;
-  protocol::SpaceSpec space_spec;
-  std::string data_hash;
+  FarmQuestion& farm;
+  protocol::DataSpec data = {};
+  protocol::SpaceSpec space_spec = {};
+  std::string data_hash = {};
 
   std::expected<protocol::DataFacts, Error> inspect() {
     data.set_format(config.data.format);
@@ -62,7 +33,7 @@ struct Planner {
     JobRequest request{
         .job = {}, .target = "", .priority = 100, .depends_on = config.data.path, .description = "Reading the data"};
     *request.job.mutable_inspect_data()->mutable_data() = data;
-    const auto result = asker.ask(request);
+    const auto result = farm.ask(request);
     if (!result) return std::unexpected(result.error());
     const protocol::DataFacts& facts = result->data_facts();
     space_spec.set_name(config.space);
@@ -90,11 +61,15 @@ struct Planner {
     job.mutable_recipe()->set_temperature(config.train.temperature);
     job.mutable_recipe()->set_threads(static_cast<int>(config.train.threads));
     job.set_steps(kTimedSteps);
-    return asker.ask(request).transform(
+    return farm.ask(request).transform(
         [](const protocol::JobResult& result) { return result.training_time().images_per_second(); });
   }
 
-  std::expected<protocol::Measurement, Error> measure(const search::Genotype& genotype, const std::string& which) {
+  // Of the slowest device.
+  struct Measured {
+    double latency_ms = 0, seconds = 0;
+  };
+  std::expected<Measured, Error> measure(const search::Genotype& genotype, const std::string& which) {
     JobRequest random{.job = {},
                       .target = "",
                       .priority = 80,
@@ -106,24 +81,33 @@ struct Planner {
     exported.add_precisions(config.deploy.precision);
     exported.set_seed(1);
     *exported.mutable_data() = data;
-    const auto file = asker.ask(random);
+    const auto file = farm.ask(random);
     if (!file) return std::unexpected(file.error());
-    const std::string& device = config.devices.front().name;
-    JobRequest request{.job = {},
-                       .target = device,
-                       .priority = 70,
-                       .depends_on = state_hash,
-                       .description = std::format("Measuring it on {} ({})", device, config.measure.search_tier)};
-    protocol::Measure& job = *request.job.mutable_measure();
-    *job.mutable_model() = file->exported_network().files(0).artifact();
-    job.mutable_deploy()->set_runtime(config.deploy.runtime);
-    job.mutable_deploy()->set_provider(config.deploy.provider);
-    job.mutable_deploy()->set_precision(config.deploy.precision);
-    job.mutable_deploy()->set_threads(static_cast<int>(config.deploy.threads));
-    job.mutable_deploy()->set_batch(static_cast<int>(config.deploy.batch));
-    job.set_tier(config.measure.search_tier);
-    job.set_device(device);
-    return asker.ask(request).transform([](const protocol::JobResult& result) { return result.measurement(); });
+    Measured worst;
+    for (const DeviceConfig& device : config.devices) {
+      const auto description = farm.device(device.name);
+      if (!description) return std::unexpected(description.error());
+      JobRequest request{
+          .job = {},
+          .target = device.name,
+          .priority = 70,
+          .depends_on = description->state_hash(),
+          .description = std::format("Measuring it on {} ({})", device.name, config.measure.search_tier)};
+      protocol::Measure& job = *request.job.mutable_measure();
+      *job.mutable_model() = file->exported_network().files(0).artifact();
+      job.mutable_deploy()->set_runtime(config.deploy.runtime);
+      job.mutable_deploy()->set_provider(device.provider);
+      job.mutable_deploy()->set_precision(config.deploy.precision);
+      job.mutable_deploy()->set_threads(static_cast<int>(device.threads));
+      job.mutable_deploy()->set_batch(static_cast<int>(config.deploy.batch));
+      job.set_tier(config.measure.search_tier);
+      job.set_device(device.name);
+      const auto result = farm.ask(request);
+      if (!result) return std::unexpected(result.error());
+      worst.latency_ms = std::max(worst.latency_ms, result->measurement().latency_median_ms());
+      worst.seconds = std::max(worst.seconds, result->measurement().seconds());
+    }
+    return worst;
   }
 
   std::expected<PlanFacts, Error> facts() {
@@ -154,9 +138,9 @@ struct Planner {
     if (!low) return std::unexpected(low.error());
     facts.images_per_second_large = *slow;
     facts.images_per_second_small = *quick;
-    facts.latency_ms_large = high->latency_median_ms();
-    facts.latency_ms_small = low->latency_median_ms();
-    facts.measurement_seconds = high->seconds();
+    facts.latency_ms_large = high->latency_ms;
+    facts.latency_ms_small = low->latency_ms;
+    facts.measurement_seconds = high->seconds;
     return facts;
   }
 };
@@ -194,18 +178,16 @@ void print(const Plan& plan, const PlanFacts& facts, bool json) {
 ExitCode plan(const std::string& file, bool json) {
   auto config = load_campaign(file);
   if (!config) return fail(config.error());
-  const auto profile = load_profile(config->devices.front().profile);
-  if (!profile) return fail(profile.error());
-  resolve(*config, *profile);
+  if (const auto resolved = resolve(*config); !resolved) return fail(resolved.error());
   const Interrupt interrupt;
   const auto home = open_home();
   if (!home) return fail(home.error());
-  const auto host = FarmHost::start(*home, config->devices.front().profile);
+  const auto host = FarmHost::start(*home, config->local_profile());
   if (!host) return fail(host.error());
   auto store = FarmStore::open(home->farm_db());
   if (!store) return fail(store.error());
-  Asker asker(*store, interrupt.token());
-  Planner planner{*config, asker, {}, {}, {}, {}};
+  FarmQuestion farm(*store, "plan", interrupt.token());
+  Planner planner{.config = *config, .farm = farm};
   const auto facts = planner.facts();
   if (!facts) return fail(facts.error());
   const auto planned = plan_campaign(*config, *facts);

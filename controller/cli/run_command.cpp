@@ -14,7 +14,7 @@ namespace finch::controller {
 namespace {
 
 struct RunOptions {
-  std::string file, output, metrics;
+  std::string file, output, extend, metrics;
   std::optional<std::uint64_t> seed;
   bool json = false;
 };
@@ -24,12 +24,15 @@ void print_front(const CampaignResult& result, const std::filesystem::path& fold
               "95 % interval", "p99", "peak mem.", "file", "params", "MACs", "verdict");
   for (const FrontModel& model : result.models) {
     for (const ModelFile& file : model.files) {
-      const MeasurementInfo& m = file.measurements.front();
-      std::printf("%-6s %-5s %7.2f %% %8.4f ms %10.4f - %9.4f ms %8.4f ms %6.1f MiB %6.1f KiB %6.1f k %6.2f M  %s\n",
-                  model.id.c_str(), file.precision.c_str(), file.accuracy ? 100 * file.accuracy->top1 : 0.0,
-                  m.median_ms, m.ci_low_ms, m.ci_high_ms, m.p99_ms, static_cast<double>(m.run_peak_bytes) / (1 << 20),
-                  static_cast<double>(file.size_bytes) / 1024, static_cast<double>(model.parameters) / 1e3,
-                  static_cast<double>(model.macs) / 1e6, m.verdict.c_str());
+      for (const MeasurementInfo& m : file.measurements) {
+        const std::string where = file.measurements.size() > 1 ? " on " + m.device : "";
+        std::printf(
+            "%-6s %-5s %7.2f %% %8.4f ms %10.4f - %9.4f ms %8.4f ms %6.1f MiB %6.1f KiB %6.1f k %6.2f M  %s%s\n",
+            model.id.c_str(), file.precision.c_str(), file.accuracy ? 100 * file.accuracy->top1 : 0.0, m.median_ms,
+            m.ci_low_ms, m.ci_high_ms, m.p99_ms, static_cast<double>(m.run_peak_bytes) / (1 << 20),
+            static_cast<double>(file.size_bytes) / 1024, static_cast<double>(model.parameters) / 1e3,
+            static_cast<double>(model.macs) / 1e6, m.verdict.c_str(), where.c_str());
+      }
     }
     for (const std::string& note : model.notes) std::printf("       %s\n", note.c_str());
   }
@@ -58,7 +61,7 @@ ExitCode drive(Campaign& campaign, const std::filesystem::path& folder, const Ru
     if (!started) return fail(started.error());
     metrics = std::move(*started);
   }
-  auto host = FarmHost::start(*home, campaign.config().devices.front().profile);
+  auto host = FarmHost::start(*home, campaign.config().local_profile());
   if (!host) return fail(host.error());
   auto store = FarmStore::open(home->farm_db());
   if (!store) return fail(store.error());
@@ -86,13 +89,12 @@ ExitCode run(const RunOptions& options) {
   auto config = load_campaign(options.file);
   if (!config) return fail(config.error());
   if (options.seed) config->seed = *options.seed;
-  const auto profile = load_profile(config->devices.front().profile);
-  if (!profile) return fail(profile.error());
-  resolve(*config, *profile);
+  if (const auto resolved = resolve(*config); !resolved) return fail(resolved.error());
   const Interrupt interrupt;
-  const std::filesystem::path folder =
-      options.output.empty() ? default_folder(config->name) : std::filesystem::path(options.output);
-  auto campaign = Campaign::create(*config, *profile, folder);
+  const std::filesystem::path folder = !options.extend.empty()  ? std::filesystem::path(options.extend)
+                                       : options.output.empty() ? default_folder(config->name)
+                                                                : std::filesystem::path(options.output);
+  auto campaign = options.extend.empty() ? Campaign::create(*config, folder) : Campaign::extend(*config, folder);
   if (!campaign) return fail(campaign.error());
   return drive(**campaign, folder, options, interrupt);
 }
@@ -114,10 +116,19 @@ void add_run_commands(CLI::App& app, Command& chosen) {
   const auto options = std::make_shared<RunOptions>();
   CLI::App* run_command = app.add_subcommand("run", "Run a campaign: search, train, measure, report");
   run_command->add_option("FILE", options->file, "The campaign, TOML")->required();
-  run_command->add_option("--output", options->output, "The run folder (default: runs/NAME-DATE-TIME)")
-      ->type_name("DIR");
+  CLI::Option* output =
+      run_command->add_option("--output", options->output, "The run folder (default: runs/NAME-DATE-TIME)")
+          ->type_name("DIR");
+  run_command
+      ->add_option("--extend", options->extend,
+                   "Go on in this run folder with FILE's budget, constraints, search and devices; what is known there "
+                   "is judged anew")
+      ->type_name("RUN")
+      ->excludes(output);
   run_command->add_option("--seed", options->seed, "Overrides campaign.seed")->type_name("N");
-  run_command->footer("Example:\n  finch run examples/quickstart.toml --output runs/first --seed 7");
+  run_command->footer(
+      "Examples:\n  finch run examples/quickstart.toml --output runs/first --seed 7\n"
+      "  finch run more-evaluations.toml --extend runs/first");
   run_command->callback([&chosen, options] { chosen = [options] { return run(*options); }; });
 
   CLI::App* resume_command = app.add_subcommand("resume", "Go on with a campaign that was interrupted or killed");

@@ -54,14 +54,18 @@ void read_search(TomlReader& reader, CampaignConfig& config) {
   table.read("objectives", names);
   std::set<std::string> known;
   for (const ObjectiveConfig& objective : known_objectives()) known.insert(objective.name);
+  for (const DeviceConfig& device : config.devices) known.insert({"latency@" + device.name, "energy@" + device.name});
   for (const std::string& name : names) {
-    const auto found = std::ranges::find(known_objectives(), name, &ObjectiveConfig::name);
-    if (found == known_objectives().end()) {
+    ObjectiveConfig objective{name, "", ""};
+    const auto found = std::ranges::find(known_objectives(), objective.quantity(), &ObjectiveConfig::name);
+    if (!known.contains(name)) {
       table.complain("objectives", std::format("'{}' is not known{}", name, did_you_mean(name, known)));
     } else if (std::ranges::find(config.objectives, name, &ObjectiveConfig::name) != config.objectives.end()) {
       table.complain("objectives", std::format("'{}' is named twice", name));
     } else {
-      config.objectives.push_back(*found);
+      objective.direction = found->direction;
+      objective.unit = found->unit;
+      config.objectives.push_back(std::move(objective));
     }
   }
   if (names.size() < 2 || names.front() != "accuracy")
@@ -145,12 +149,20 @@ void read_rest(TomlReader& reader, CampaignConfig& config) {
   measure.read_choice("search_tier", config.measure.search_tier, tiers);
   measure.read_choice("finalist_tier", config.measure.finalist_tier, tiers);
   measure.done();
+}
+
+void read_devices(TomlReader& reader, CampaignConfig& config) {
   for (TomlTable& table : reader.tables("device")) {
     DeviceConfig device;
     table.read("name", device.name);
     table.read("profile", device.profile);
+    table.read("provider", device.provider);
+    table.read("threads", device.threads, 0, 1024);
+    table.read("latency_ms", device.latency_ms, 1e-6, 1e6);
     if (device.profile.ends_with(".toml")) device.profile = absolute_to(config.file, device.profile);
     if (device.name.empty()) table.complain("name", "a device has a name; see: finch devices");
+    if (config.device(device.name) != nullptr)
+      table.complain("name", std::format("there are two devices '{}'", device.name));
     table.done();
     config.devices.push_back(device);
   }
@@ -194,6 +206,7 @@ std::expected<CampaignConfig, Error> parse_campaign(const std::string& text, con
   space.done();
 
   read_data(**reader, config);
+  read_devices(**reader, config);
   read_search(**reader, config);
   read_constraints(**reader, config);
   read_budget(**reader, config);
@@ -205,17 +218,37 @@ std::expected<CampaignConfig, Error> parse_campaign(const std::string& text, con
   return config;
 }
 
-void resolve(CampaignConfig& config, const DeviceProfile& profile) {
-  DeployConfig& deploy = config.deploy;
-  if (deploy.provider.empty()) deploy.provider = profile.deploy_provider;
-  if (deploy.precision.empty()) deploy.precision = profile.deploy_precision;
-  if (deploy.threads == 0) deploy.threads = profile.deploy_threads;
-  if (!config.constraints.latency_ms && profile.latency_budget_ms > 0)
-    config.constraints.latency_ms = profile.latency_budget_ms;
-  if (profile.memory_mb > 0) {
-    const double share = static_cast<double>(profile.memory_mb) * profile.memory_budget;
-    config.constraints.memory_mb = std::min(config.constraints.memory_mb.value_or(share), share);
+const DeviceConfig* CampaignConfig::device(const std::string& wanted) const {
+  const auto found = std::ranges::find(devices, wanted, &DeviceConfig::name);
+  return found == devices.end() ? nullptr : &*found;
+}
+
+void resolve(CampaignConfig& config, const std::vector<DeviceProfile>& profiles) {
+  const DeployConfig& deploy = config.deploy;
+  if (deploy.precision.empty()) config.deploy.precision = profiles.front().deploy_precision;
+  for (std::size_t i = 0; i < config.devices.size(); ++i) {
+    const DeviceProfile& profile = profiles[i];
+    DeviceConfig& device = config.devices[i];
+    if (device.provider.empty()) device.provider = deploy.provider.empty() ? profile.deploy_provider : deploy.provider;
+    if (device.threads == 0) device.threads = deploy.threads == 0 ? profile.deploy_threads : deploy.threads;
+    if (!device.latency_ms) device.latency_ms = config.constraints.latency_ms;
+    if (!device.latency_ms && profile.latency_budget_ms > 0) device.latency_ms = profile.latency_budget_ms;
+    if (profile.memory_mb > 0) {
+      const double share = static_cast<double>(profile.memory_mb) * profile.memory_budget;
+      config.constraints.memory_mb = std::min(config.constraints.memory_mb.value_or(share), share);
+    }
   }
+}
+
+std::expected<void, Error> resolve(CampaignConfig& config) {
+  std::vector<DeviceProfile> profiles;
+  for (const DeviceConfig& device : config.devices) {
+    auto profile = load_profile(device.profile);
+    if (!profile) return std::unexpected(profile.error());
+    profiles.push_back(std::move(*profile));
+  }
+  resolve(config, profiles);
+  return {};
 }
 
 std::string resolved_toml(const CampaignConfig& c) {
@@ -283,6 +316,9 @@ std::string resolved_toml(const CampaignConfig& c) {
     text += "\n[[device]]\n";
     line("name", toml_string(device.name));
     line("profile", toml_string(device.profile));
+    if (!device.provider.empty()) line("provider", toml_string(device.provider));
+    if (device.threads > 0) line("threads", std::to_string(device.threads));
+    optional("latency_ms", device.latency_ms);
   }
   return text;
 }

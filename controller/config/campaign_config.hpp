@@ -20,14 +20,18 @@ struct DataConfig {
 };
 
 struct ObjectiveConfig {
-  std::string name;       // "accuracy", "latency", "parameters", "macs", "memory", "energy"
+  std::string name;       // "accuracy", "latency", "latency@pi", "parameters", "macs", "memory", "energy", "energy@pi"
   std::string direction;  // "maximize" | "minimize"
   std::string unit;       // "%", "ms", "", "", "bytes", "mJ"
+
+  std::string quantity() const { return name.substr(0, name.find('@')); }
+  // Of which device; empty: of the worst of all.
+  std::string device() const { return name.find('@') == std::string::npos ? "" : name.substr(name.find('@') + 1); }
 };
 
 // Hard limits; absent: none. A candidate beyond one is dropped before it is trained.
 struct ConstraintConfig {
-  std::optional<double> latency_ms;
+  std::optional<double> latency_ms;  // on every device; a device may have a limit of its own
   std::optional<double> parameters;
   std::optional<double> macs;
   std::optional<double> memory_mb;  // peak activation memory, MiB; also bounded by the device's profile
@@ -85,6 +89,12 @@ struct MeasureConfig {
 struct DeviceConfig {
   std::string name = "local";     // "local": an agent that finch starts on this machine
   std::string profile = "local";  // file name in profiles/ without .toml, or a path
+  // Where the device differs from [deploy] and [constraints]; resolve() fills them from there and from the profile.
+  std::string provider;
+  std::int64_t threads = 0;
+  std::optional<double> latency_ms;
+
+  bool operator==(const DeviceConfig&) const = default;
 };
 
 struct CampaignConfig {
@@ -103,15 +113,22 @@ struct CampaignConfig {
   FinalistConfig finalists;
   DeployConfig deploy;
   MeasureConfig measure;
-  std::vector<DeviceConfig> devices;  // at least one; this version uses the first
+  std::vector<DeviceConfig> devices;  // at least one; every candidate is measured on each
+
+  const DeviceConfig* device(const std::string& wanted) const;  // null: not one of them
+  // Of the agent that finch starts on this machine.
+  std::string local_profile() const { return device("local") != nullptr ? device("local")->profile : "local"; }
 };
 
 // Errors name file, line and key, and the nearest known key; exit code `usage`.
 std::expected<CampaignConfig, Error> load_campaign(const std::filesystem::path& file);
 std::expected<CampaignConfig, Error> parse_campaign(const std::string& text, const std::filesystem::path& file);
 
-// Fills what the campaign leaves open ([deploy], [constraints]) from the device's profile.
-void resolve(CampaignConfig& config, const DeviceProfile& profile);
+// Fills what the campaign leaves open ([deploy], [constraints], [[device]]) from the devices' profiles, one each in the
+// devices' order. Precision is the campaign's: it comes from the first. The tightest memory counts.
+void resolve(CampaignConfig& config, const std::vector<DeviceProfile>& profiles);
+// Loads the devices' profiles and resolves. Errors: those of load_profile().
+std::expected<void, Error> resolve(CampaignConfig& config);
 
 // The configuration with every default written out, as TOML that load_campaign() reads back to the same value.
 std::string resolved_toml(const CampaignConfig& config);

@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <cstring>
 #include <format>
+#include <set>
+#include <string_view>
 
 #include "controller/report/report.hpp"
 
@@ -20,6 +22,8 @@ std::string csv_field(const std::string& text) {
   }
   return quoted + '"';
 }
+
+}  // namespace
 
 std::expected<void, Error> write_atomically(const std::filesystem::path& path, const std::string& text) {
   const auto fail = [&](const char* what) {
@@ -50,7 +54,29 @@ std::expected<void, Error> write_atomically(const std::filesystem::path& path, c
   return {};
 }
 
-}  // namespace
+std::string evaluations_csv(const CampaignResult& result) {
+  constexpr std::string_view kDigits = "0123456789abcdefghijklmnopqrstuvwxyz";
+  std::set<std::string> devices;
+  for (const CandidatePoint& candidate : result.candidates) {
+    for (const auto& [device, latency] : candidate.latency_by_device_ms) devices.insert(device);
+  }
+  std::string text = "genotype,accuracy,latency,parameters,macs,memory";
+  for (const std::string& device : devices) text += "," + csv_field("latency@" + device);
+  text += ",candidate,outcome\n";
+  for (const CandidatePoint& candidate : result.candidates) {
+    for (const int choice : candidate.genotype) text += kDigits.at(static_cast<std::size_t>(choice));
+    const auto number = [](const std::optional<double>& value) { return value ? std::format("{}", *value) : ""; };
+    const auto top1 = candidate.validation_top1.transform([](double share) { return 100 * share; });
+    text += std::format(",{},{},{},{},{}", number(top1), number(candidate.latency_ms), candidate.parameters,
+                        candidate.macs, candidate.peak_activation_bytes);
+    for (const std::string& device : devices) {
+      const auto latency = candidate.latency_by_device_ms.find(device);
+      text += "," + (latency == candidate.latency_by_device_ms.end() ? "" : std::format("{}", latency->second));
+    }
+    text += std::format(",{},{}\n", candidate.id, csv_field(candidate.outcome));
+  }
+  return text;
+}
 
 std::string front_csv(const CampaignResult& result) {
   std::string text =

@@ -408,7 +408,7 @@ TEST_F(CampaignTest, ADeviceThatChangedIsNotedAndMeasuredUnderItsNewState) {
   farm.connect();
   run = open("run");
   ASSERT_TRUE(drive(*run));
-  EXPECT_THAT(run->result()->notes, Contains(HasSubstr("the device changed while the campaign stood still")));
+  EXPECT_THAT(run->result()->notes, Contains(HasSubstr("device local changed while the campaign stood still")));
 }
 
 TEST_F(CampaignTest, ASecondFinchIsKeptOut) {

@@ -12,7 +12,7 @@ class FinalistChoiceTest : public testing::Test {
  protected:
   void add(search::CandidateId id, double latency_ms, std::vector<double> objectives, double violation = 0) {
     CandidateState candidate{.id = id};
-    candidate.screen.emplace().set_latency_median_ms(latency_ms);
+    candidate.screens["local"].set_latency_median_ms(latency_ms);
     candidate.told = search::Outcome{.objectives = std::move(objectives), .violation = violation};
     state_.candidates[id] = std::move(candidate);
   }

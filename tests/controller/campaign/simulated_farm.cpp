@@ -77,6 +77,15 @@ void SimulatedFarm::disconnect() {
   need(store_.device_seen(device, false));
 }
 
+void SimulatedFarm::connect_another(const std::string& name, double slowness) {
+  slowness_[name] = slowness;
+  protocol::DeviceDescription another = device;
+  another.set_name(name);
+  another.set_state_hash("state 1 of " + name);
+  need(store_.admit(name));
+  need(store_.device_seen(another, true));
+}
+
 protocol::ArtifactRef SimulatedFarm::keep(const std::string& bytes) {
   protocol::ArtifactRef artifact;
   artifact.set_sha256(artifacts_.add_bytes(bytes).value());
@@ -138,7 +147,9 @@ protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
     measurement.set_tier(job.measure().tier());
     *measurement.mutable_deploy() = job.measure().deploy();
     measurement.set_verdict("VALID");
-    const double ms = 0.01 + model.macs * (model.precision == "int8" ? 1.1e-6 : 1e-6);
+    const auto slower = slowness_.find(job.measure().device());
+    const double ms = (0.01 + model.macs * (model.precision == "int8" ? 1.1e-6 : 1e-6)) *
+                      (slower == slowness_.end() ? 1 : slower->second);
     measurement.set_latency_median_ms(ms);
     measurement.set_latency_ci_low_ms(0.99 * ms);
     measurement.set_latency_ci_high_ms(1.01 * ms);
@@ -149,7 +160,8 @@ protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
     measurement.set_artifact_sha256(job.measure().model().sha256());
     *measurement.mutable_raw() = keep(std::format("every latency of {}", job.measure().model().sha256()));
     measurement.set_seconds(2);
-    measurement.set_device_state_hash(device.state_hash());
+    measurement.set_device_state_hash(job.measure().device() == device.name() ? device.state_hash()
+                                                                              : "state 1 of " + job.measure().device());
   } else if (job.has_evaluate()) {
     result.mutable_evaluation()->set_top1(Model::parse(read(artifacts_.path_of(job.evaluate().model().sha256()))).top1 -
                                           0.005);
@@ -204,16 +216,12 @@ CampaignConfig CampaignFixture::config(const std::string& tables) const {
   const auto text = std::format("[campaign]\nname = \"small\"\nseed = 5\n[data]\npath = \"{}\"\n[[device]]\n{}",
                                 root_.path().string(), tables);
   auto config = need(parse_campaign(text, root_.path() / "small.toml"));
-  DeviceProfile profile;
-  profile.name = "local";
-  resolve(config, profile);
+  resolve(config, std::vector<DeviceProfile>(config.devices.size()));
   return config;
 }
 
 std::unique_ptr<CampaignRun> CampaignFixture::create(const std::string& name, const CampaignConfig& config) {
-  DeviceProfile profile;
-  profile.name = "local";
-  auto campaign = need(Campaign::create(config, profile, folder(name)));
+  auto campaign = need(Campaign::create(config, folder(name)));
   return std::unique_ptr<CampaignRun>(dynamic_cast<CampaignRun*>(campaign.release()));
 }
 

@@ -27,6 +27,8 @@ class SimulatedFarm {
   protocol::DeviceDescription device;
   void connect();
   void disconnect();
+  // One more device, like "local" but so many times slower.
+  void connect_another(const std::string& name, double slowness);
 
   // Leases and completes the first queued job; false when there is none.
   bool serve_one();
@@ -39,6 +41,7 @@ class SimulatedFarm {
   std::size_t count(protocol::Job::SpecCase kind) const;
 
  private:
+  std::map<std::string, double> slowness_;
   protocol::JobResult answer(const protocol::Job& job);
   protocol::ArtifactRef keep(const std::string& bytes);
 

@@ -15,9 +15,6 @@ namespace finch::controller {
 bool operator==(const ObjectiveConfig& a, const ObjectiveConfig& b) {
   return a.name == b.name && a.direction == b.direction && a.unit == b.unit;
 }
-bool operator==(const DeviceConfig& a, const DeviceConfig& b) {
-  return a.name == b.name && a.profile == b.profile;
-}
 
 namespace {
 
@@ -177,29 +174,60 @@ TEST_F(CampaignFile, WhatTheCampaignLeavesOpenTheProfileDecides) {
   profile.memory_mb = 1024;
   profile.memory_budget = 0.25;
   CampaignConfig open = parse(smallest_);
-  resolve(open, profile);
-  EXPECT_EQ(open.deploy.provider, "xnnpack");
+  resolve(open, {profile});
+  EXPECT_EQ(open.devices[0].provider, "xnnpack");
   EXPECT_EQ(open.deploy.precision, "int8");
-  EXPECT_EQ(open.deploy.threads, 4);
-  EXPECT_EQ(open.constraints.latency_ms, 33.0);
+  EXPECT_EQ(open.devices[0].threads, 4);
+  EXPECT_EQ(open.devices[0].latency_ms, 33.0);
   EXPECT_EQ(open.constraints.memory_mb, 256.0);
   EXPECT_FALSE(open.constraints.macs);
 
   CampaignConfig stated = parse(smallest_ + "[deploy]\nprovider = \"cpu\"\nprecision = \"fp32\"\nthreads = 1\n" +
                                 "[constraints]\nlatency_ms = 5\nmemory_mb = 8\n");
-  const CampaignConfig before = stated;
-  resolve(stated, profile);
-  expect_same(stated, before);
+  resolve(stated, {profile});
+  EXPECT_EQ(stated.devices[0], (DeviceConfig{"local", "local", "cpu", 1, 5.0}));
+  EXPECT_EQ(stated.deploy.precision, "fp32");
+  EXPECT_EQ(stated.constraints.memory_mb, 8);
+}
+
+TEST_F(CampaignFile, EachDeviceHasWhatItsOwnProfileSaysUnlessTheCampaignSaysMore) {
+  DeviceProfile small, large;
+  small.deploy_threads = 2;
+  small.latency_budget_ms = 50;
+  small.memory_mb = 512;
+  large.deploy_threads = 8;
+  large.deploy_provider = "cuda";
+  large.deploy_precision = "int8";
+  large.memory_mb = 4096;
+  CampaignConfig config = parse(smallest_ +
+                                "[[device]]\nname = \"small\"\nthreads = 3\n"
+                                "[[device]]\nname = \"large\"\nlatency_ms = 7\n");
+  resolve(config, {small, large});
+  EXPECT_EQ(config.devices[0], (DeviceConfig{"small", "local", "cpu", 3, 50.0}));
+  EXPECT_EQ(config.devices[1], (DeviceConfig{"large", "local", "cuda", 8, 7.0}));
+  EXPECT_EQ(config.deploy.precision, "fp32");      // the first device's: one file for all
+  EXPECT_EQ(config.constraints.memory_mb, 256.0);  // the tightest
+}
+
+TEST_F(CampaignFile, ObjectivesMayNameADevice) {
+  const CampaignConfig config =
+      parse(smallest_ + "[search]\nobjectives = [\"accuracy\", \"latency\", \"latency@pi\", \"energy@pi\"]\n" +
+            "[[device]]\nname = \"pi\"\n[[device]]\nname = \"orin\"\n");
+  ASSERT_EQ(config.objectives.size(), 4u);
+  EXPECT_EQ(config.objectives[1].device(), "");
+  EXPECT_EQ(config.objectives[2].quantity(), "latency");
+  EXPECT_EQ(config.objectives[2].device(), "pi");
+  EXPECT_EQ(config.objectives[2].unit, "ms");
+  EXPECT_EQ(config.objectives[3].unit, "mJ");
+  expect_same(parse(resolved_toml(config)), config);
 }
 
 TEST_F(CampaignFile, AProfileWithoutBudgetsSetsNoLimit) {
   CampaignConfig config = parse(smallest_);
-  resolve(config, DeviceProfile{});
-  EXPECT_FALSE(config.constraints.latency_ms);
+  resolve(config, {DeviceProfile{}});
   EXPECT_FALSE(config.constraints.memory_mb);
-  EXPECT_EQ(config.deploy.provider, "cpu");
+  EXPECT_EQ(config.devices[0], (DeviceConfig{"local", "local", "cpu", 1, std::nullopt}));
   EXPECT_EQ(config.deploy.precision, "fp32");
-  EXPECT_EQ(config.deploy.threads, 1);
 }
 
 TEST_F(CampaignFile, ResolvingTwiceIsResolvingOnce) {
@@ -207,20 +235,20 @@ TEST_F(CampaignFile, ResolvingTwiceIsResolvingOnce) {
   first.deploy_threads = 4;
   first.latency_budget_ms = 10;
   CampaignConfig config = parse(smallest_);
-  resolve(config, first);
+  resolve(config, {first});
   const CampaignConfig once = config;
   DeviceProfile second;
   second.deploy_threads = 2;
   second.deploy_precision = "int8";
   second.latency_budget_ms = 99;
-  resolve(config, second);
+  resolve(config, {second});
   expect_same(config, once);
 }
 
 TEST_F(CampaignFile, ReadsBackAsItWasWritten) {
   CampaignConfig config = parse(smallest_);
   expect_same(parse(resolved_toml(config)), config);  // what the profile decides is still open
-  resolve(config, DeviceProfile{});
+  resolve(config, {DeviceProfile{}});
   const std::string text = resolved_toml(config);
   expect_same(parse(text), config);
   EXPECT_EQ(resolved_toml(parse(text)), text);
@@ -284,7 +312,8 @@ TEST_F(CampaignFile, AnyConfigurationReadsBackToTheSameValue) {
     config.measure.finalist_tier = one_of({"quick", "screen", "certify"});
     config.devices.clear();
     for (std::int64_t count = whole(1, 3); count > 0; --count)
-      config.devices.push_back({"device-" + std::to_string(count), one_of({"local", "raspberry-pi-5"})});
+      config.devices.push_back({"device-" + std::to_string(count), one_of({"local", "raspberry-pi-5"}),
+                                one_of({"", "cpu", "xnnpack"}), whole(0, 1024), maybe(1e-6, 1e6)});
     const std::string text = resolved_toml(config);
     expect_same(parse(text), config);
     if (HasFailure()) FAIL() << "round " << round << ":\n" << text;
@@ -338,7 +367,7 @@ TEST_F(CampaignFile, TheExamplesAreRead) {
     const auto profile = load_profile(
         (std::filesystem::path(FINCH_SOURCE_FOLDER) / "profiles" / (config->devices[0].profile + ".toml")));
     ASSERT_TRUE(profile) << profile.error().message;
-    resolve(*config, *profile);
+    resolve(*config, {*profile});
     EXPECT_FALSE(config->deploy.precision.empty());
   }
   EXPECT_GT(examples, 0);

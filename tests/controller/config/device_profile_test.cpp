@@ -66,10 +66,10 @@ TEST_F(Profiles, AgreeWithThemselvesAndWithWhatACampaignAllows) {
     const auto file = folder.write("campaign.toml", "[data]\npath = \".\"\n[budget]\nhours = 1\n");
     auto config = load_campaign(file);
     ASSERT_TRUE(config) << config.error().message;
-    resolve(*config, profile);
+    resolve(*config, {profile});
     const auto again = parse_campaign(resolved_toml(*config), file);
     ASSERT_TRUE(again) << again.error().message;
-    EXPECT_EQ(again->deploy.threads, profile.deploy_threads);
+    EXPECT_EQ(again->devices[0].threads, profile.deploy_threads);
   }
 }
 
