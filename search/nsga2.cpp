@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cmath>
 #include <limits>
 
 #include "search/pareto_front.hpp"
@@ -12,50 +11,23 @@ namespace {
 
 constexpr int kTries = 200;
 
-// 1/2, 1/4, 3/4, 1/8, 5/8, ... (van der Corput): any prefix is spread evenly.
-double van_der_corput(std::size_t index) {
-  double value = 0, weight = 0.5;
-  for (; index > 0; index /= 2, weight /= 2) value += weight * static_cast<double>(index % 2);
-  return value;
-}
-
 }  // namespace
 
 Nsga2::Nsga2(const AlgorithmConfig& config, const SearchSpace& space)
-    : config_(config), space_(space), generator_(config.seed), log_(space, config.admissible) {}
+    : config_(config),
+      space_(space),
+      generator_(config.seed),
+      log_(space, config.admissible),
+      design_(space, [this](const Genotype& genotype) { return log_.is_new(genotype); }) {}
 
 double Nsga2::uniform() {
   return static_cast<double>(generator_() >> 11) * 0x1.0p-53;
 }
 
-// Every decision near one common level: small networks are small in all respects, large ones in all.
-Genotype Nsga2::spread(double level) {
-  Genotype genotype;
-  for (const Decision& decision : space_.decisions()) {
-    double noise = -0.75;  // about normal, sigma 0.25
-    for (int i = 0; i < 3; ++i) noise += 0.5 * uniform();
-    const double top = static_cast<double>(decision.choices.size() - 1);
-    genotype.push_back(static_cast<int>(std::lround(std::clamp(level + noise, 0.0, 1.0) * top)));
-  }
-  return space_.canonical(genotype);
-}
-
 std::optional<Genotype> Nsga2::initial() {
   while (initial_ < config_.population) {
-    const std::size_t index = initial_++;
-    if (index % 4 == 3) {  // does not count below: no level is left out
-      if (auto genotype = log_.new_random(generator_)) return genotype;
-      continue;
-    }
-    const double level = index < 2 ? static_cast<double>(index) : van_der_corput(index - index / 4 - 1);
-    for (int i = 0; i < kTries; ++i) {
-      // A level that the constraints forbid comes down until they admit it.
-      const double lowered = level * (1.0 - static_cast<double>(i) / kTries);
-      Genotype genotype = index == 0 && i == 0   ? space_.smallest()
-                          : index == 1 && i == 0 ? space_.largest()
-                                                 : spread(lowered);
-      if (log_.is_new(genotype)) return genotype;
-    }
+    ++initial_;
+    if (auto genotype = design_.next(generator_)) return genotype;
   }
   return std::nullopt;
 }
@@ -114,6 +86,7 @@ void Nsga2::tell(CandidateId id, const Outcome& outcome) {
 // What is adopted stands in for as much of the initial design.
 CandidateId Nsga2::adopt(const Genotype& genotype) {
   ++initial_;
+  design_.skip();
   return log_.adopt(genotype);
 }
 

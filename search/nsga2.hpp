@@ -2,6 +2,7 @@
 // at once, and a proposal never waits for a generation. Constrained domination as in section VI. Not thread safe.
 #pragma once
 
+#include "search/initial_design.hpp"
 #include "search/proposal_log.hpp"
 
 namespace finch::search {
@@ -23,11 +24,7 @@ class Nsga2 : public SearchAlgorithm {
 
   double uniform();  // [0, 1)
   std::size_t below(std::size_t bound) { return static_cast<std::size_t>(generator_() % bound); }
-  // Of the initial design: the smallest and the largest network, most of the others spread between them by cost, the
-  // rest uniform. Uniform genotypes of many decisions all cost about the same, and a search of few evaluations lives on
-  // these.
   std::optional<Genotype> initial();
-  Genotype spread(double level);
   const Individual& tournament();
   Genotype offspring();
   void rank_population();
@@ -36,6 +33,7 @@ class Nsga2 : public SearchAlgorithm {
   const SearchSpace& space_;
   std::mt19937_64 generator_;
   ProposalLog log_;
+  InitialDesign design_;
   std::size_t initial_ = 0;             // members of the initial design tried so far
   std::vector<Individual> population_;  // best first
 };

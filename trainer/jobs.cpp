@@ -148,8 +148,8 @@ struct JobRun {
       torch::manual_seed(options->seed);
       module = std::make_unique<NetworkModule>(std::move(*network), dataset.mean, dataset.stddev);
       Training training(*module, dataset.train, {}, *options);
-      // Soft targets are two forward passes over the data; a pass costs a third of an epoch.
-      trained_until = options->epochs / (options->epochs + 0.75);
+      // Soft targets are one or two forward passes over the data; a pass costs a third of an epoch.
+      trained_until = options->epochs / (options->epochs + (options->augmentation.flip ? 0.75 : 0.375));
       run(training, output.part(0, trained_until, "training the teacher"));
       teacher = classifier(*module);
       auto artifact = output.write(serialize_teacher(*module, dataset));
@@ -157,8 +157,8 @@ struct JobRun {
       *trained.mutable_model() = std::move(*artifact);
     }
     trained.set_validation_top1(top1(teacher, dataset.validation));
-    const torch::Tensor soft_targets =
-        compute_soft_targets(teacher, dataset.train, output.part(trained_until, 1, "computing soft targets"));
+    const torch::Tensor soft_targets = compute_soft_targets(teacher, dataset.train, job.recipe().flip(),
+                                                            output.part(trained_until, 1, "computing soft targets"));
     auto artifact = output.write(serialize_soft_targets(soft_targets, dataset));
     if (!artifact) return std::unexpected(artifact.error());
     *trained.mutable_soft_targets() = std::move(*artifact);
@@ -200,7 +200,7 @@ struct JobRun {
     if (job.has_soft_targets()) {
       const auto path = input(job.soft_targets());
       if (!path) return std::unexpected(path.error());
-      auto loaded = load_soft_targets(*path, dataset);
+      auto loaded = load_soft_targets(*path, dataset, options->augmentation.flip);
       if (!loaded) return std::unexpected(loaded.error());
       soft_targets = std::move(*loaded);
     }

@@ -151,7 +151,7 @@ TEST_F(TrainingTest, SoftTargetsAreTheTeachersAnswersOfPlainAndMirroredImages) {
   const Classifier classifier = [&](const torch::Tensor& images) { return teacher.forward(images); };
   double last = 0;
   const torch::Tensor targets =
-      compute_soft_targets(classifier, data_.train, [&](double fraction) { last = fraction; });
+      compute_soft_targets(classifier, data_.train, true, [&](double fraction) { last = fraction; });
   EXPECT_EQ(last, 1.0);
   const torch::NoGradGuard no_grad;
   const torch::Tensor images = plain_images(data_.train, 0, data_.train.size());
@@ -161,14 +161,25 @@ TEST_F(TrainingTest, SoftTargetsAreTheTeachersAnswersOfPlainAndMirroredImages) {
   const TemporaryFolder folder;
   const auto path = folder.path() / "soft_targets";
   write_file(path, serialize_soft_targets(targets, data_));
-  EXPECT_TRUE(torch::equal(load_soft_targets(path, data_).value(), targets));
+  EXPECT_TRUE(torch::equal(load_soft_targets(path, data_, true).value(), targets));
   Dataset other = data_;
   other.split_hash[0] = 'c';
-  const auto foreign = load_soft_targets(path, other);
+  const auto foreign = load_soft_targets(path, other, true);
   ASSERT_FALSE(foreign);
   EXPECT_THAT(foreign.error().message, HasSubstr("another data set or split"));
   write_file(path, serialize_tensors(teacher.state()));
-  EXPECT_FALSE(load_soft_targets(path, data_));
+  EXPECT_FALSE(load_soft_targets(path, data_, true));
+
+  const torch::Tensor plain =
+      compute_soft_targets(classifier, data_.train, false, [&](double fraction) { last = fraction; });
+  EXPECT_EQ(last, 1.0);
+  EXPECT_TRUE(torch::equal(plain.select(1, 0), targets.select(1, 0)));
+  EXPECT_EQ(plain.size(1), 1);
+  write_file(path, serialize_soft_targets(plain, data_));
+  EXPECT_TRUE(load_soft_targets(path, data_, false));
+  const auto unmirrored = load_soft_targets(path, data_, true);
+  ASSERT_FALSE(unmirrored);
+  EXPECT_THAT(unmirrored.error().message, HasSubstr("has not seen mirrored images"));
 }
 
 }  // namespace
