@@ -86,7 +86,8 @@ void count_paths(const Graph& graph, int node, std::array<int, kOperations>& on_
 class NasBench201Space : public SearchSpace {
  public:
   explicit NasBench201Space(SpaceConfig config) : config_(std::move(config)) {
-    const std::vector<std::string> operations = {"none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"};
+    const std::vector<std::string> operations = {"none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3",
+                                                 "avg_pool_3x3"};
     for (const auto& [from, to] : kEdges) decisions_.push_back({std::format("edge{}_{}", from, to), operations});
     std::map<Graph, std::size_t> first;
     std::vector<std::size_t> order;
@@ -106,9 +107,8 @@ class NasBench201Space : public SearchSpace {
   std::span<const Decision> decisions() const override { return decisions_; }
   Genotype canonical(const Genotype& genotype) const override { return this->genotype(canonical_[index(genotype)]); }
 
-  // Of the reduced graph: the count of each operation, of nodes and of paths; the longest and shortest path in
-  // convolutions and in all; the path encoding (White 2021, BANANAS), by the operations on a path and not by their
-  // order.
+  // Of the reduced graph: the count of each operation, of nodes and of paths; of the paths from input to output (after
+  // White 2021, BANANAS) the shortest, the longest and the mean, in operations of each kind.
   std::vector<double> features(const Genotype& genotype) const override {
     const Graph graph = reduce(genotype);
     std::vector<double> values(kOperations - 1, 0.0);
@@ -126,11 +126,24 @@ class NasBench201Space : public SearchSpace {
       values.push_back(high);
     };
     if (paths.empty()) {
-      values.insert(values.end(), 6, 0.0);
+      values.insert(values.end(), 12, 0.0);
     } else {
       extremes([](const auto& path) { return path[2] + path[3]; });
       extremes([](const auto& path) { return path[2] + path[3] + path[kPool]; });
       extremes([](const auto& path) { return path[3]; });
+      // A convolution of 3 x 3 or a pooling widens what an output sees.
+      double convolutions = 0, widenings = 0;
+      for (const auto& path : paths) {
+        convolutions += path[2] + path[3];
+        widenings += path[3] + path[kPool];
+      }
+      values.push_back(convolutions / static_cast<double>(paths.size()));
+      values.push_back(widenings / static_cast<double>(paths.size()));
+      for (std::size_t operation = 1; operation < kOperations; ++operation) {
+        double sum = 0;
+        for (const auto& path : paths) sum += path[operation];
+        values.push_back(sum / static_cast<double>(paths.size()));
+      }
     }
     return values;
   }
@@ -148,7 +161,8 @@ class NasBench201Space : public SearchSpace {
 
   static Genotype genotype(std::size_t index) {
     Genotype result(kEdges.size());
-    for (std::size_t i = kEdges.size(); i-- > 0; index /= kOperations) result[i] = static_cast<int>(index % kOperations);
+    for (std::size_t i = kEdges.size(); i-- > 0; index /= kOperations)
+      result[i] = static_cast<int>(index % kOperations);
     return result;
   }
   static std::size_t index(const Genotype& genotype) {
@@ -167,9 +181,9 @@ class NasBench201Space : public SearchSpace {
 std::expected<std::unique_ptr<SearchSpace>, Error> make_nasbench201_space(const SpaceConfig& config) {
   const TensorShape& image = config.image;
   if (image.height != image.width || image.height < 8 || image.channels < 1) {
-    return std::unexpected(
-        Error{std::format("the space nasbench201 serves square images of at least 8 pixels, not {} x {} with {} channels",
-                          image.height, image.width, image.channels)});
+    return std::unexpected(Error{
+        std::format("the space nasbench201 serves square images of at least 8 pixels, not {} x {} with {} channels",
+                    image.height, image.width, image.channels)});
   }
   if (config.classes < 2) return std::unexpected(Error{"a classifier needs at least 2 classes"});
   return std::make_unique<NasBench201Space>(config);

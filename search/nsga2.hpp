@@ -12,9 +12,16 @@ class Nsga2 : public SearchAlgorithm {
   std::vector<Proposal> ask(std::size_t n) override;
   void tell(CandidateId id, const Outcome& outcome) override;
 
+  // Takes in what another algorithm asked for, and what its population then leads to: steady-state NSGA-II as a part.
+  void learn(Genotype genotype, const Outcome& outcome);
+  bool has_parents() const { return !population_.empty(); }
+  Genotype offspring();  // REQUIRES: has_parents()
+  // Every decision near one common level of its choices, 0 to 1.
+  Genotype spread(double level);
+
  private:
   struct Individual {
-    CandidateId id;
+    Genotype genotype;
     Outcome outcome;
     std::size_t rank = 0;  // 0 is the first front; behind all fronts: what is infeasible or failed
     double crowding = 0;   // of what is infeasible: the negative violation, so that greater is better for all
@@ -26,9 +33,7 @@ class Nsga2 : public SearchAlgorithm {
   // rest uniform. Uniform genotypes of many decisions all cost about the same, and a search of few evaluations lives on
   // these.
   std::optional<Genotype> initial();
-  Genotype spread(double level);
   const Individual& tournament();
-  Genotype offspring();
   void rank_population();
 
   const AlgorithmConfig config_;

@@ -43,7 +43,8 @@ Genotype SearchSpace::random(std::mt19937_64& generator) const {
 std::expected<std::unique_ptr<SearchSpace>, Error> make_search_space(const SpaceConfig& config) {
   if (config.name == "mobilenet") return make_mobilenet_space(config);
   if (config.name == "nasbench201") return make_nasbench201_space(config);
-  return std::unexpected(Error{std::format("there is no search space '{}'; known: mobilenet, nasbench201", config.name)});
+  return std::unexpected(
+      Error{std::format("there is no search space '{}'; known: mobilenet, nasbench201", config.name)});
 }
 
 std::vector<std::string> search_space_names() {
