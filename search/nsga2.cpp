@@ -41,9 +41,9 @@ const Nsga2::Individual& Nsga2::tournament() {
 
 Genotype Nsga2::offspring() {
   const auto decisions = space_.decisions();
-  Genotype child = log_.genotype(tournament().id);
+  Genotype child = tournament().genotype;
   if (uniform() < config_.crossover_probability) {
-    const Genotype& other = log_.genotype(tournament().id);
+    const Genotype& other = tournament().genotype;
     for (std::size_t i = 0; i < child.size(); ++i) {
       if (generator_() % 2 == 0) child[i] = other[i];
     }
@@ -78,7 +78,11 @@ std::vector<Proposal> Nsga2::ask(std::size_t n) {
 void Nsga2::tell(CandidateId id, const Outcome& outcome) {
   assert(outcome.objectives.empty() || outcome.objectives.size() == config_.objectives);
   log_.tell(id, outcome);
-  population_.push_back({.id = id, .outcome = outcome});
+  learn(log_.genotype(id), outcome);
+}
+
+void Nsga2::learn(Genotype genotype, const Outcome& outcome) {
+  population_.push_back({.genotype = std::move(genotype), .outcome = outcome});
   rank_population();
   if (population_.size() > config_.population) population_.pop_back();
 }

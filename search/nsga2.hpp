@@ -14,9 +14,16 @@ class Nsga2 : public SearchAlgorithm {
   void tell(CandidateId id, const Outcome& outcome) override;
   CandidateId adopt(const Genotype& genotype) override;
 
+  // Takes in what another algorithm asked for, and what its population then leads to: steady-state NSGA-II as a part.
+  void learn(Genotype genotype, const Outcome& outcome);
+  bool has_parents() const { return !population_.empty(); }
+  Genotype offspring();  // REQUIRES: has_parents()
+  // Every decision near one common level of its choices, 0 to 1.
+  Genotype spread(double level);
+
  private:
   struct Individual {
-    CandidateId id;
+    Genotype genotype;
     Outcome outcome;
     std::size_t rank = 0;  // 0 is the first front; behind all fronts: what is infeasible or failed
     double crowding = 0;   // of what is infeasible: the negative violation, so that greater is better for all
@@ -26,7 +33,6 @@ class Nsga2 : public SearchAlgorithm {
   std::size_t below(std::size_t bound) { return static_cast<std::size_t>(generator_() % bound); }
   std::optional<Genotype> initial();
   const Individual& tournament();
-  Genotype offspring();
   void rank_population();
 
   const AlgorithmConfig config_;

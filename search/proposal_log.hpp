@@ -18,6 +18,7 @@ class ProposalLog {
 
   // Neither proposed before nor excluded by a constraint that is known beforehand.
   bool is_new(const Genotype& genotype) const;
+  bool proposed(const Genotype& genotype) const { return seen_.contains(genotype); }
   // REQUIRES: is_new(genotype). Its parent is the evaluated genotype that differs in the fewest decisions.
   Proposal propose(const Genotype& genotype);
   // As propose(), of what another search proposed: whatever constraints this one has.

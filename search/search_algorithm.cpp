@@ -6,6 +6,7 @@
 
 #include "search/nsga2.hpp"
 #include "search/random_search.hpp"
+#include "search/surrogate_search.hpp"
 
 namespace finch::search {
 
@@ -24,11 +25,14 @@ std::expected<std::unique_ptr<SearchAlgorithm>, Error> make_search_algorithm(con
   assert(!space.decisions().empty());
   if (config.name == "random") return std::make_unique<RandomSearch>(config, space);
   if (config.name == "nsga2") return std::make_unique<Nsga2>(config, space);
-  return std::unexpected(Error{std::format("there is no search algorithm '{}'; known: nsga2, random", config.name)});
+  if (config.name == "surrogate") return std::make_unique<SurrogateSearch>(config, space);
+  std::string known;
+  for (const std::string& name : search_algorithm_names()) known += (known.empty() ? "" : ", ") + name;
+  return std::unexpected(Error{std::format("there is no search algorithm '{}'; known: {}", config.name, known)});
 }
 
 std::vector<std::string> search_algorithm_names() {
-  return {"nsga2", "random"};
+  return {"surrogate", "nsga2", "random"};
 }
 
 }  // namespace finch::search

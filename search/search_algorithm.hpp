@@ -62,6 +62,9 @@ struct AlgorithmConfig {
   double crossover_probability = 0.9;
   // Mutation changes each decision with this probability; 0 means 1 / number of decisions.
   double mutation_probability = 0.0;
+  // Objectives that are known before any evaluation (parameters, MACs, a measured latency table), by objective; null
+  // where it is not known, and shorter than `objectives` where the last are not. Used exactly, never modelled.
+  std::vector<std::function<double(const Genotype&)>> known_objectives = {};
   // Constraints that are known before any evaluation (parameters, MACs, memory): false rejects the genotype unasked.
   std::function<bool(const Genotype&)> admissible = {};
 };
