@@ -25,15 +25,15 @@ double van_der_corput(std::size_t index) {
 
 }  // namespace
 
-Genotype InitialDesign::near_level(double level, std::mt19937_64& generator) const {
+Genotype near_level(const SearchSpace& space, double level, std::mt19937_64& generator) {
   Genotype genotype;
-  for (const Decision& decision : space_.decisions()) {
+  for (const Decision& decision : space.decisions()) {
     double noise = -0.75;  // about normal, sigma 0.25
     for (int i = 0; i < 3; ++i) noise += 0.5 * uniform(generator);
     const double top = static_cast<double>(decision.choices.size() - 1);
     genotype.push_back(static_cast<int>(std::lround(std::clamp(level + noise, 0.0, 1.0) * top)));
   }
-  return space_.canonical(genotype);
+  return space.canonical(genotype);
 }
 
 double InitialDesign::cost(const Genotype& genotype) const {
@@ -49,7 +49,7 @@ double InitialDesign::greatest_cost(std::mt19937_64& generator) {
   if (!greatest_) {
     greatest_ = cost(space_.smallest());
     for (int i = 0; i < kProbes; ++i) {
-      const Genotype genotype = i == 0 ? space_.largest() : near_level(uniform(generator), generator);
+      const Genotype genotype = i == 0 ? space_.largest() : near_level(space_, uniform(generator), generator);
       if (is_new_(genotype)) greatest_ = std::max(*greatest_, cost(genotype));
     }
   }
@@ -65,7 +65,7 @@ std::optional<Genotype> InitialDesign::next(std::mt19937_64& generator) {
   std::optional<Genotype> best;
   double least = std::numeric_limits<double>::infinity();
   for (int i = 0; i < kSamples; ++i) {
-    Genotype genotype = near_level(uniform(generator), generator);
+    Genotype genotype = near_level(space_, uniform(generator), generator);
     if (!is_new_(genotype)) continue;
     const double distance = std::abs(cost(genotype) - target);
     if (distance < least) {

@@ -11,6 +11,10 @@
 
 namespace finch::search {
 
+// Canonical, every decision near one common level of its choices, 0..1: small networks are small in all respects, large
+// ones in all.
+Genotype near_level(const SearchSpace& space, double level, std::mt19937_64& generator);
+
 class InitialDesign {
  public:
   // `space` must outlive the design. `is_new`: neither tried before nor excluded by a constraint.
@@ -23,8 +27,6 @@ class InitialDesign {
   void skip() { ++index_; }
 
  private:
-  // Every decision near one common level, 0..1: small networks are small in all respects, large ones in all.
-  Genotype near_level(double level, std::mt19937_64& generator) const;
   // Logarithm of the MACs (of the position between smallest and largest where the network has none).
   double cost(const Genotype& genotype) const;
   // The largest cost that the constraints admit, sought once.

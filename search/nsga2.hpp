@@ -18,8 +18,6 @@ class Nsga2 : public SearchAlgorithm {
   void learn(Genotype genotype, const Outcome& outcome);
   bool has_parents() const { return !population_.empty(); }
   Genotype offspring();  // REQUIRES: has_parents()
-  // Every decision near one common level of its choices, 0 to 1.
-  Genotype spread(double level);
 
  private:
   struct Individual {

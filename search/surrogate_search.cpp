@@ -50,7 +50,7 @@ std::optional<Genotype> SurrogateSearch::initial() {
     double farthest = -1;
     for (std::size_t i = 0; i < kDesignTries; ++i) {
       // Uniform genotypes of many decisions all cost about the same: half of the tries spread over the cost.
-      std::optional<Genotype> genotype = evolution_.spread(uniform());
+      std::optional<Genotype> genotype = near_level(space_, uniform(), generator_);
       if (i % 2 == 0 || !log_.is_new(*genotype)) genotype = log_.new_random(generator_);
       if (!genotype) break;
       EncodedGenotypes encoded = encoding_.encode(std::span(&*genotype, 1));
@@ -202,6 +202,14 @@ std::vector<Proposal> SurrogateSearch::ask(std::size_t n) {
     if (fitted_at_ > 0) believe(proposal.id);
   }
   return proposals;
+}
+
+// What is adopted stands in for as much of the initial design.
+CandidateId SurrogateSearch::adopt(const Genotype& genotype) {
+  ++initial_;
+  const CandidateId id = log_.adopt(genotype);
+  pending_.insert(id);
+  return id;
 }
 
 void SurrogateSearch::tell(CandidateId id, const Outcome& outcome) {

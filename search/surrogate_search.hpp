@@ -22,6 +22,7 @@ class SurrogateSearch : public SearchAlgorithm {
   SurrogateSearch(const AlgorithmConfig& config, const SearchSpace& space);
   std::vector<Proposal> ask(std::size_t n) override;
   void tell(CandidateId id, const Outcome& outcome) override;
+  CandidateId adopt(const Genotype& genotype) override;
 
  private:
   struct Known {

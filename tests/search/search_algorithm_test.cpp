@@ -66,6 +66,27 @@ class EveryAlgorithm : public testing::TestWithParam<std::string> {
 INSTANTIATE_TEST_SUITE_P(Search, EveryAlgorithm, testing::ValuesIn(search_algorithm_names()),
                          [](const auto& tested) { return tested.param; });
 
+TEST_P(EveryAlgorithm, GoesOnFromWhatAnotherSearchFound) {
+  const auto space = mobilenet();
+  const auto before = make(*space, 7);
+  SimulatedCampaign campaign{.evaluate = toy_outcome, .workers = 3};
+  campaign.run(*before, 25);
+  const auto grown = [&] {
+    auto algorithm = make(*space, 8);
+    for (const Proposal& proposal : campaign.proposals) EXPECT_EQ(algorithm->adopt(proposal.genotype), proposal.id);
+    for (const Proposal& proposal : campaign.proposals) algorithm->tell(proposal.id, toy_outcome(proposal.genotype));
+    return algorithm;
+  };
+  const auto proposals = grown()->ask(5);
+  ASSERT_THAT(proposals, SizeIs(5));
+  for (std::size_t i = 0; i < proposals.size(); ++i) {
+    EXPECT_EQ(proposals[i].id, 25 + i + 1);
+    for (const Proposal& known : campaign.proposals) EXPECT_NE(proposals[i].genotype, known.genotype);
+    ASSERT_TRUE(proposals[i].parent);
+  }
+  EXPECT_THAT(grown()->ask(5), SameProposals(proposals));
+}
+
 TEST_P(EveryAlgorithm, ProposesDistinctCanonicalGenotypesWithAscendingIds) {
   const auto space = mobilenet();
   const auto algorithm = make(*space);
