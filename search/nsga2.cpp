@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "search/pareto_front.hpp"
+#include "search/variation.hpp"
 
 namespace finch::search {
 namespace {
@@ -24,16 +25,12 @@ double van_der_corput(std::size_t index) {
 Nsga2::Nsga2(const AlgorithmConfig& config, const SearchSpace& space)
     : config_(config), space_(space), generator_(config.seed), log_(space, config.admissible) {}
 
-double Nsga2::uniform() {
-  return static_cast<double>(generator_() >> 11) * 0x1.0p-53;
-}
-
 // Every decision near one common level: small networks are small in all respects, large ones in all.
 Genotype Nsga2::spread(double level) {
   Genotype genotype;
   for (const Decision& decision : space_.decisions()) {
     double noise = -0.75;  // about normal, sigma 0.25
-    for (int i = 0; i < 3; ++i) noise += 0.5 * uniform();
+    for (int i = 0; i < 3; ++i) noise += 0.5 * uniform(generator_);
     const double top = static_cast<double>(decision.choices.size() - 1);
     genotype.push_back(static_cast<int>(std::lround(std::clamp(level + noise, 0.0, 1.0) * top)));
   }
@@ -68,24 +65,10 @@ const Nsga2::Individual& Nsga2::tournament() {
 }
 
 Genotype Nsga2::offspring() {
-  const auto decisions = space_.decisions();
   Genotype child = tournament().genotype;
-  if (uniform() < config_.crossover_probability) {
-    const Genotype& other = tournament().genotype;
-    for (std::size_t i = 0; i < child.size(); ++i) {
-      if (generator_() % 2 == 0) child[i] = other[i];
-    }
-  }
-  const double probability =
-      config_.mutation_probability > 0 ? config_.mutation_probability : 1.0 / static_cast<double>(decisions.size());
-  const std::size_t always = below(decisions.size());  // at least one: a copy would be proposed for nothing
-  for (std::size_t i = 0; i < child.size(); ++i) {
-    const std::size_t choices = decisions[i].choices.size();
-    if (choices > 1 && (i == always || uniform() < probability)) {
-      child[i] = static_cast<int>((static_cast<std::size_t>(child[i]) + 1 + below(choices - 1)) % choices);
-    }
-  }
-  return space_.canonical(child);
+  if (uniform(generator_) < config_.crossover_probability)
+    child = crossover(std::move(child), tournament().genotype, generator_);
+  return mutate(std::move(child), space_, config_.mutation_probability, generator_);
 }
 
 std::vector<Proposal> Nsga2::ask(std::size_t n) {
