@@ -5,16 +5,13 @@
 #include <limits>
 
 #include "search/cost_model.hpp"
+#include "search/variation.hpp"
 
 namespace finch::search {
 namespace {
 
 constexpr int kSamples = 64;
 constexpr int kProbes = 256;
-
-double uniform(std::mt19937_64& generator) {
-  return static_cast<double>(generator() >> 11) * 0x1.0p-53;
-}
 
 // 1/2, 1/4, 3/4, 1/8, 5/8, ... (van der Corput): any prefix is spread evenly.
 double van_der_corput(std::size_t index) {

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "search/pareto_front.hpp"
+#include "search/variation.hpp"
 
 namespace finch::search {
 namespace {
@@ -19,10 +20,6 @@ Nsga2::Nsga2(const AlgorithmConfig& config, const SearchSpace& space)
       generator_(config.seed),
       log_(space, config.admissible),
       design_(space, [this](const Genotype& genotype) { return log_.is_new(genotype); }) {}
-
-double Nsga2::uniform() {
-  return static_cast<double>(generator_() >> 11) * 0x1.0p-53;
-}
 
 std::optional<Genotype> Nsga2::initial() {
   while (initial_ < config_.population) {
@@ -40,24 +37,10 @@ const Nsga2::Individual& Nsga2::tournament() {
 }
 
 Genotype Nsga2::offspring() {
-  const auto decisions = space_.decisions();
   Genotype child = tournament().genotype;
-  if (uniform() < config_.crossover_probability) {
-    const Genotype& other = tournament().genotype;
-    for (std::size_t i = 0; i < child.size(); ++i) {
-      if (generator_() % 2 == 0) child[i] = other[i];
-    }
-  }
-  const double probability =
-      config_.mutation_probability > 0 ? config_.mutation_probability : 1.0 / static_cast<double>(decisions.size());
-  const std::size_t always = below(decisions.size());  // at least one: a copy would be proposed for nothing
-  for (std::size_t i = 0; i < child.size(); ++i) {
-    const std::size_t choices = decisions[i].choices.size();
-    if (choices > 1 && (i == always || uniform() < probability)) {
-      child[i] = static_cast<int>((static_cast<std::size_t>(child[i]) + 1 + below(choices - 1)) % choices);
-    }
-  }
-  return space_.canonical(child);
+  if (uniform(generator_) < config_.crossover_probability)
+    child = crossover(std::move(child), tournament().genotype, generator_);
+  return mutate(std::move(child), space_, config_.mutation_probability, generator_);
 }
 
 std::vector<Proposal> Nsga2::ask(std::size_t n) {

@@ -27,7 +27,6 @@ class Nsga2 : public SearchAlgorithm {
     double crowding = 0;   // of what is infeasible: the negative violation, so that greater is better for all
   };
 
-  double uniform();  // [0, 1)
   std::size_t below(std::size_t bound) { return static_cast<std::size_t>(generator_() % bound); }
   std::optional<Genotype> initial();
   const Individual& tournament();

@@ -4,9 +4,11 @@
 #include <format>
 #include <utility>
 
+#include "search/aging_evolution.hpp"
 #include "search/nsga2.hpp"
 #include "search/random_search.hpp"
 #include "search/surrogate_search.hpp"
+#include "search/unsga3.hpp"
 
 namespace finch::search {
 
@@ -24,6 +26,14 @@ std::expected<std::unique_ptr<SearchAlgorithm>, Error> make_search_algorithm(con
   }
   assert(!space.decisions().empty());
   if (config.name == "random") return std::make_unique<RandomSearch>(config, space);
+  if (config.name == "aging") return std::make_unique<AgingEvolution>(config, space);
+  if (config.name == "unsga3") {
+    if (config.population < config.objectives) {
+      return std::unexpected(
+          Error{std::format("unsga3 needs a population of at least {}, one an objective", config.objectives)});
+    }
+    return std::make_unique<UNsga3>(config, space);
+  }
   if (config.name == "nsga2") return std::make_unique<Nsga2>(config, space);
   if (config.name == "surrogate") return std::make_unique<SurrogateSearch>(config, space);
   std::string known;
@@ -32,7 +42,7 @@ std::expected<std::unique_ptr<SearchAlgorithm>, Error> make_search_algorithm(con
 }
 
 std::vector<std::string> search_algorithm_names() {
-  return {"surrogate", "nsga2", "random"};
+  return {"surrogate", "nsga2", "unsga3", "aging", "random"};
 }
 
 }  // namespace finch::search

@@ -55,7 +55,7 @@ class SearchAlgorithm {
 };
 
 struct AlgorithmConfig {
-  std::string name = "nsga2";  // "nsga2", "random"
+  std::string name = "surrogate";  // "surrogate", "nsga2", "unsga3", "aging", "random"
   std::uint64_t seed = 1;
   std::size_t objectives = 2;
   std::size_t population = 16;

@@ -6,6 +6,8 @@
 #include <limits>
 #include <numeric>
 
+#include "search/variation.hpp"
+
 namespace finch::search {
 namespace {
 
@@ -50,7 +52,7 @@ std::optional<Genotype> SurrogateSearch::initial() {
     double farthest = -1;
     for (std::size_t i = 0; i < kDesignTries; ++i) {
       // Uniform genotypes of many decisions all cost about the same: half of the tries spread over the cost.
-      std::optional<Genotype> genotype = near_level(space_, uniform(), generator_);
+      std::optional<Genotype> genotype = near_level(space_, uniform(generator_), generator_);
       if (i % 2 == 0 || !log_.is_new(*genotype)) genotype = log_.new_random(generator_);
       if (!genotype) break;
       EncodedGenotypes encoded = encoding_.encode(std::span(&*genotype, 1));
@@ -279,7 +281,6 @@ void SurrogateSearch::set_pool(std::vector<Genotype> genotypes) {
 // Generations of crossover and mutation among the front and the best of the pool, judged by the models.
 void SurrogateSearch::evolve_pool() {
   constexpr std::size_t kUnbiased = 128, kParents = 96, kChildren = 256, kGenerations = 4;
-  const auto decisions = space_.decisions();
   std::vector<Genotype> pool;
   std::set<Genotype> seen;
   const auto add = [&](Genotype genotype, bool may_be_known) {
@@ -307,17 +308,9 @@ void SurrogateSearch::evolve_pool() {
     for (std::size_t i = known_parents; i < parents.size(); ++i) add(parents[i], false);
     for (std::size_t i = 0; i < 4 * kChildren && pool.size() < unbiased_ + kParents + kChildren; ++i) {
       Genotype child = parents[generator_() % parents.size()];
-      if (generator_() % 2 == 0) {
-        const Genotype& other = parents[generator_() % parents.size()];
-        for (std::size_t k = 0; k < child.size(); ++k) {
-          if (generator_() % 2 == 0) child[k] = other[k];
-        }
-      }
-      for (std::size_t changes = 1 + generator_() % 3; changes > 0; --changes) {
-        const std::size_t at = generator_() % child.size();
-        child[at] = static_cast<int>(generator_() % decisions[at].choices.size());
-      }
-      add(space_.canonical(child), false);
+      if (generator_() % 2 == 0)
+        child = crossover(std::move(child), parents[generator_() % parents.size()], generator_);
+      add(mutate(std::move(child), space_, config_.mutation_probability, generator_), false);
     }
     set_pool(pool);
     const std::vector<double> score = scores(aim(), false);

@@ -35,7 +35,6 @@ class SurrogateSearch : public SearchAlgorithm {
     std::map<CandidateId, Eigen::Index> rows;
   };
 
-  double uniform() { return static_cast<double>(generator_() >> 11) * 0x1.0p-53; }
   bool is_known_beforehand(std::size_t objective) const {
     return objective < config_.known_objectives.size() && config_.known_objectives[objective] != nullptr;
   }

@@ -46,6 +46,37 @@ void ask_and_tell(benchmark::State& state, const char* algorithm_name) {
 BENCHMARK_CAPTURE(ask_and_tell, nsga2, "nsga2")->Arg(100)->Arg(1000)->Arg(10000)->Iterations(100);
 BENCHMARK_CAPTURE(ask_and_tell, random, "random")->Arg(100)->Arg(1000)->Arg(10000)->Iterations(100);
 
+BENCHMARK_CAPTURE(ask_and_tell, unsga3, "unsga3")->Arg(100)->Arg(1000)->Iterations(100);
+BENCHMARK_CAPTURE(ask_and_tell, aging, "aging")->Arg(100)->Arg(1000)->Iterations(100);
+
+// As above, in a space that is searched by evolution on the models and in one that is enumerated.
+void ask_and_tell_surrogate(benchmark::State& state, const char* space_name) {
+  const auto space = *make_search_space({.name = space_name, .image = {3, 32, 32}, .classes = 10});
+  const auto algorithm = *make_search_algorithm({.name = "surrogate"}, *space);
+  for (const Proposal& proposal : algorithm->ask(static_cast<std::size_t>(state.range(0)))) {
+    algorithm->tell(proposal.id, evaluate(proposal.genotype));
+  }
+  for (auto _ : state) {
+    for (const Proposal& proposal : algorithm->ask(1)) algorithm->tell(proposal.id, evaluate(proposal.genotype));
+  }
+}
+BENCHMARK_CAPTURE(ask_and_tell_surrogate, mobilenet, "mobilenet")
+    ->Arg(50)
+    ->Arg(100)
+    ->Arg(250)
+    ->Arg(500)
+    ->Arg(1000)
+    ->Iterations(50)
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(ask_and_tell_surrogate, nasbench201, "nasbench201")
+    ->Arg(50)
+    ->Arg(100)
+    ->Arg(250)
+    ->Arg(500)
+    ->Arg(1000)
+    ->Iterations(50)
+    ->Unit(benchmark::kMillisecond);
+
 void hypervolume_of_a_front(benchmark::State& state) {
   std::vector<std::vector<double>> points;
   for (int i = 0; i < 100; ++i) {

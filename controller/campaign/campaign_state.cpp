@@ -110,6 +110,22 @@ std::expected<void, Error> CampaignState::start_search() {
   settings.admissible = [this](const search::Genotype& genotype) {
     return keeps(config.constraints, *space_, genotype);
   };
+  // What the cost model says exactly need not be learnt.
+  for (const ObjectiveConfig& objective : config.objectives) {
+    const auto known = [&](auto value) {
+      settings.known_objectives.emplace_back(
+          [this, value](const search::Genotype& genotype) { return static_cast<double>(cost_of(genotype).*value); });
+    };
+    if (objective.name == "parameters") {
+      known(&search::Cost::parameters);
+    } else if (objective.name == "macs") {
+      known(&search::Cost::macs);
+    } else if (objective.name == "memory") {
+      known(&search::Cost::peak_activation_bytes);
+    } else {
+      settings.known_objectives.emplace_back();
+    }
+  }
   auto algorithm = search::make_search_algorithm(settings, *space_);
   if (!algorithm) return std::unexpected(Error{algorithm.error().message, ExitCode::usage});
   algorithm_ = std::move(*algorithm);

@@ -81,7 +81,8 @@ std::string campaign_text(const InitOptions& options, const std::string& format,
       "[space]\nname = \"mobilenet\"               # inverted residuals: depth, kernel, expansion, width, resolution, "
       "...\n\n";
   text +=
-      "[search]\nalgorithm = \"nsga2\"              # or \"random\"\npopulation = 16\nobjectives = [\"accuracy\", "
+      "[search]\nalgorithm = \"surrogate\"          # what needs the fewest evaluations; others: "
+      "docs/search.md\nobjectives = [\"accuracy\", "
       "\"latency\"]\n\n";
   text +=
       "[constraints]                   # a candidate beyond one is never trained\n# latency_ms = 10.0\n# parameters = "

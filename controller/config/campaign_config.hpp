@@ -38,7 +38,7 @@ struct ConstraintConfig {
 };
 
 struct SearchConfig {
-  std::string algorithm = "nsga2";
+  std::string algorithm = "surrogate";
   std::int64_t population = 16;
 };
 

@@ -14,7 +14,7 @@ import unittest
 FINCH = os.environ["FINCH_BIN"] + "/finch"
 SOURCE = pathlib.Path(os.environ["FINCH_SOURCE"])
 COMMANDS = [[], ["run"], ["resume"], ["finish"], ["report"], ["serve"], ["devices"], ["devices", "invite"],
-            ["devices", "remove"], ["doctor"], ["init"], ["plan"], ["completion"]]
+            ["devices", "remove"], ["doctor"], ["init"], ["plan"], ["table-bench"], ["completion"]]
 DONE, FAILED, USAGE = 0, 1, 2
 
 

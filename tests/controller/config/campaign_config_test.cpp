@@ -279,7 +279,7 @@ TEST_F(CampaignFile, AnyConfigurationReadsBackToTheSameValue) {
     config.seed = static_cast<std::uint64_t>(whole(0, std::numeric_limits<std::int64_t>::max()));
     config.data.format = one_of({"idx", "folder"});
     config.data.validation_samples = whole(10, 1'000'000);
-    config.search.algorithm = one_of({"nsga2", "random"});
+    config.search.algorithm = one_of({"surrogate", "nsga2", "unsga3", "aging", "random"});
     config.search.population = whole(4, 10'000);
     if (flag()) config.objectives.push_back({"memory", "minimize", "bytes"});
     if (flag()) config.objectives.push_back({"energy", "minimize", "mJ"});
