@@ -189,7 +189,11 @@ int measure(const Options& options, const std::stop_token& stop) {
            }},
       stop);
   if (terminal) std::cerr << "\r\x1b[K" << std::flush;
-  if (!outcome) return failed(outcome.error(), stop);
+  if (!outcome) {
+    agent::Error error = outcome.error();
+    if (error.message.find(options.model) == std::string::npos) error.message = options.model + ": " + error.message;
+    return failed(error, stop);
+  }
   protocol::Measurement measurement = outcome->measurement;
   measurement.set_device("local");
   measurement.set_artifact_sha256(*hash);

@@ -148,6 +148,27 @@ class NasBench201Space : public SearchSpace {
     return values;
   }
 
+  // One entry an edge and operation, then their sums by operation.
+  std::vector<double> workload(const Genotype& genotype) const override {
+    std::array<bool, kNodes> leads = {}, reached = {true};
+    leads[kOutput] = true;
+    for (std::size_t i = 0; i < kEdges.size(); ++i) {
+      const auto [from, to] = kEdges[i];
+      if (genotype[i] != kNone && reached[static_cast<std::size_t>(from)]) reached[static_cast<std::size_t>(to)] = true;
+    }
+    std::vector<double> values((kEdges.size() + 1) * (kOperations - 1), 0.0);
+    if (!reached[kOutput]) return values;            // a constant
+    for (std::size_t i = kEdges.size(); i-- > 0;) {  // an edge's end comes before its begin
+      const auto [from, to] = kEdges[i];
+      if (genotype[i] == kNone || !leads[static_cast<std::size_t>(to)]) continue;
+      leads[static_cast<std::size_t>(from)] = true;
+      const auto operation = static_cast<std::size_t>(genotype[i] - 1);
+      values[i * (kOperations - 1) + operation] = 1;
+      values[kEdges.size() * (kOperations - 1) + operation] += 1;
+    }
+    return values;
+  }
+
   std::expected<Network, Error> decode(const Genotype& genotype) const override {
     if (!valid(genotype)) {
       return std::unexpected(

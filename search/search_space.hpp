@@ -43,6 +43,10 @@ class SearchSpace {
   // What a model of the space may learn from besides the decisions: counts, depths, paths. As many for each genotype,
   // of any scale; none by default. REQUIRES: valid(genotype).
   virtual std::vector<double> features(const Genotype& genotype) const;
+  // What a device runs of a genotype that need not be canonical, in parts whose costs add up: a runtime drops what
+  // leads to no output, and runs what is fed with zeros. As many for each genotype; default: features(). REQUIRES:
+  // valid(genotype).
+  virtual std::vector<double> workload(const Genotype& genotype) const { return features(genotype); }
   virtual std::expected<Network, Error> decode(const Genotype& genotype) const = 0;
 
   bool valid(const Genotype& genotype) const;

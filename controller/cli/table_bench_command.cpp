@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <cstdio>
 #include <format>
 #include <fstream>
@@ -8,6 +6,7 @@
 #include "controller/bench/table_replay.hpp"
 #include "controller/cli/commands.hpp"
 #include "controller/cli/interrupt.hpp"
+#include "controller/cli/progress_bar.hpp"
 #include "controller/config/toml_reader.hpp"
 #include "search/search_algorithm.hpp"
 
@@ -20,25 +19,6 @@ struct Arguments {
   ReplayConfig replay;
 };
 
-// On a terminal alone: one line that is drawn over.
-class ProgressBar {
- public:
-  ~ProgressBar() {
-    if (shown_ >= 0) std::fprintf(stderr, "\r\033[K");
-  }
-  void show(double share) {
-    const int percent = static_cast<int>(100 * share);
-    if (!live_ || percent == shown_) return;
-    shown_ = percent;
-    const std::string bar(static_cast<std::size_t>(percent * 2 / 5), '#');
-    std::fprintf(stderr, "\r[%-40s] %3d %%", bar.c_str(), percent);
-  }
-
- private:
-  bool live_ = ::isatty(STDERR_FILENO) != 0;
-  int shown_ = -1;
-};
-
 std::expected<void, Error> check(const Arguments& arguments) {
   const auto wrong = [](const std::string& what) { return std::unexpected(Error{what, ExitCode::usage}); };
   const std::vector<std::string> names = search::search_algorithm_names();
@@ -49,6 +29,7 @@ std::expected<void, Error> check(const Arguments& arguments) {
   }
   const std::vector<std::string> columns = arguments.replay.columns();
   const std::set<std::string> distinct(columns.begin(), columns.end());
+  if (arguments.table.empty()) return wrong("name the table: --table FILE.csv.gz");
   if (columns.empty()) return wrong("name what to optimise: --maximize COLUMN, --minimize COLUMN");
   if (distinct.size() < columns.size()) return wrong("a column is named twice among --maximize and --minimize");
   for (const std::string& cheap : arguments.replay.cheap) {
@@ -89,8 +70,7 @@ void add_table_bench_command(CLI::App& app, Command& chosen) {
   const auto arguments = std::make_shared<Arguments>();
   ReplayConfig& replay = arguments->replay;
   CLI::App* command = app.add_subcommand("table-bench", "Replay a search on a table of measurements");
-  command->add_option("--table", arguments->table, "CSV, plain or gzip: genotype (a digit a decision), metrics")
-      ->required();
+  command->add_option("--table", arguments->table, "CSV, plain or gzip: genotype (a digit a decision), metrics");
   command->add_option("--space", arguments->space, "The space of the genotypes")->capture_default_str();
   command->add_option("--maximize", replay.maximize, "Columns in percent; told as error, 100 - value");
   command->add_option("--minimize", replay.minimize, "Columns of costs");
@@ -112,7 +92,10 @@ void add_table_bench_command(CLI::App& app, Command& chosen) {
       "Example:\n  finch table-bench --table table.csv.gz --space nasbench201 --maximize accuracy --minimize "
       "latency_ms "
       "--evaluations 200 --seeds 31");
-  command->callback([&chosen, arguments] { chosen = [arguments] { return table_bench(*arguments); }; });
+  add_predict_command(*command, chosen);
+  command->callback([&chosen, arguments, command] {
+    if (command->get_subcommands().empty()) chosen = [arguments] { return table_bench(*arguments); };
+  });
 }
 
 }  // namespace finch::controller
