@@ -70,8 +70,8 @@ TEST_P(EveryAlgorithm, ProposesDistinctCanonicalGenotypesWithAscendingIds) {
   const auto space = mobilenet();
   const auto algorithm = make(*space);
   SimulatedCampaign campaign{.evaluate = toy_outcome, .workers = 6};
-  campaign.run(*algorithm, 300);
-  ASSERT_THAT(campaign.proposals, SizeIs(300));
+  campaign.run(*algorithm, 150);
+  ASSERT_THAT(campaign.proposals, SizeIs(150));
   std::set<Genotype> seen;
   for (std::size_t i = 0; i < campaign.proposals.size(); ++i) {
     const Proposal& proposal = campaign.proposals[i];
@@ -123,7 +123,7 @@ TEST_P(EveryAlgorithm, SameSeedAndSameTellsGiveTheSameProposals) {
 
 TEST_P(EveryAlgorithm, AReplayOfAnyOrderOfResultsGivesTheSameProposals) {
   const auto space = mobilenet();
-  for (std::uint64_t order = 1; order <= 8; ++order) {
+  for (std::uint64_t order = 1; order <= 8; order += 3) {
     SimulatedCampaign campaign{
         .evaluate = toy_outcome, .workers = static_cast<std::size_t>(2 * order), .order_seed = order};
     campaign.run(*make(*space, 5), 100);
