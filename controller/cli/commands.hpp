@@ -12,14 +12,14 @@ namespace finch::controller {
 // Set by the chosen subcommand, called by main() after parsing.
 using Command = std::function<ExitCode()>;
 
-void add_run_commands(CLI::App& app, Command& chosen);        // run, resume, finish, report
-void add_serve_command(CLI::App& app, Command& chosen);       // serve
-void add_devices_command(CLI::App& app, Command& chosen);     // devices, devices invite, devices remove
-void add_doctor_command(CLI::App& app, Command& chosen);      // doctor
-void add_init_command(CLI::App& app, Command& chosen);        // init
-void add_plan_command(CLI::App& app, Command& chosen);        // plan
+void add_run_commands(CLI::App& app, Command& chosen);         // run, resume, finish, report
+void add_serve_command(CLI::App& app, Command& chosen);        // serve
+void add_devices_command(CLI::App& app, Command& chosen);      // devices, devices invite, devices remove
+void add_doctor_command(CLI::App& app, Command& chosen);       // doctor
+void add_init_command(CLI::App& app, Command& chosen);         // init
+void add_plan_command(CLI::App& app, Command& chosen);         // plan
 void add_table_bench_command(CLI::App& app, Command& chosen);  // table-bench
-void add_completion_command(CLI::App& app, Command& chosen);  // completion bash
+void add_completion_command(CLI::App& app, Command& chosen);   // completion bash
 
 // "finch: <message>" on stderr, each line of it; gives the exit code.
 ExitCode fail(const Error& error);
