@@ -21,7 +21,7 @@ PowerTransform::PowerTransform(std::span<const double> values) {
   const double median = sorted[sorted.size() / 2];
   const double span = sorted.back() - sorted.front();
   if (!(span > 0)) {
-    mean_ = raw(median);
+    shift_ = 1 - median;  // a constant is the middle of its scale
     return;
   }
   // Positive throughout, also a little below the least value.

@@ -1,8 +1,10 @@
 #include "search/search_space.hpp"
 
 #include <charconv>
+#include <cmath>
 #include <format>
 
+#include "search/cost_model.hpp"
 #include "search/mobilenet_space.hpp"
 #include "search/nasbench201_space.hpp"
 
@@ -17,8 +19,13 @@ bool SearchSpace::valid(const Genotype& genotype) const {
   return true;
 }
 
-std::vector<double> SearchSpace::features(const Genotype&) const {
-  return {};
+std::vector<double> SearchSpace::features(const Genotype& genotype) const {
+  const auto network = decode(genotype);
+  if (!network) return {};
+  const Cost cost = cost_of(*network);
+  const auto logarithm = [](std::int64_t count) { return std::log(1.0 + static_cast<double>(count)); };
+  return {logarithm(cost.parameters), logarithm(cost.macs), logarithm(cost.peak_activation_bytes),
+          static_cast<double>(network->nodes.size())};
 }
 
 Genotype SearchSpace::smallest() const {

@@ -41,7 +41,8 @@ class SearchSpace {
   // REQUIRES: valid(genotype).
   virtual Genotype canonical(const Genotype& genotype) const = 0;
   // What a model of the space may learn from besides the decisions: counts, depths, paths. As many for each genotype,
-  // of any scale; none by default. REQUIRES: valid(genotype).
+  // of any scale. By default the network's size: parameters, MACs, activations (their logarithms), nodes; nothing for a
+  // space that cannot decode. REQUIRES: valid(genotype).
   virtual std::vector<double> features(const Genotype& genotype) const;
   // What a device runs of a genotype that need not be canonical, in parts whose costs add up: a runtime drops what
   // leads to no output, and runs what is fed with zeros. As many for each genotype; default: features(). REQUIRES:

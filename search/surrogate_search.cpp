@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "search/variation.hpp"
 
@@ -261,16 +262,39 @@ void SurrogateSearch::enumerate() {
   set_pool(std::move(all));
 }
 
-void SurrogateSearch::set_pool(std::vector<Genotype> genotypes) {
-  const bool same = enumerable_ && encoded_pool_.size() > 0;
-  pool_ = std::move(genotypes);
-  if (!same) {
-    encoded_pool_ = encoding_.encode(pool_);
-    pool_known_.assign(config_.objectives, {});
-    for (std::size_t i = 0; i < config_.objectives; ++i) {
-      if (!is_known_beforehand(i)) continue;
-      for (const Genotype& genotype : pool_) pool_known_[i].push_back(config_.known_objectives[i](genotype));
+// What was in the pool before is not encoded again.
+void SurrogateSearch::encode_pool(const std::vector<Genotype>& before) {
+  std::map<Genotype, Eigen::Index> rows;
+  for (std::size_t i = 0; i < before.size(); ++i) rows[before[i]] = static_cast<Eigen::Index>(i);
+  std::vector<Genotype> fresh;
+  for (const Genotype& genotype : pool_) {
+    if (!rows.contains(genotype)) fresh.push_back(genotype);
+  }
+  const EncodedGenotypes encoded = encoding_.encode(fresh);
+  EncodedGenotypes pool;
+  pool.resize(std::ssize(pool_), encoded);
+  Eigen::Index next = 0;
+  for (Eigen::Index i = 0; i < pool.size(); ++i) {
+    const auto row = rows.find(pool_[static_cast<std::size_t>(i)]);
+    if (row == rows.end()) {
+      pool.set(i, encoded, next++);
+    } else {
+      pool.set(i, encoded_pool_, row->second);
     }
+  }
+  encoded_pool_ = std::move(pool);
+  pool_known_.assign(config_.objectives, {});
+  for (std::size_t i = 0; i < config_.objectives; ++i) {
+    if (!is_known_beforehand(i)) continue;
+    for (const Genotype& genotype : pool_) pool_known_[i].push_back(config_.known_objectives[i](genotype));
+  }
+}
+
+void SurrogateSearch::set_pool(std::vector<Genotype> genotypes) {
+  if (!enumerable_ || encoded_pool_.size() == 0) {
+    encode_pool(std::exchange(pool_, std::move(genotypes)));
+  } else {
+    pool_ = std::move(genotypes);
   }
   for (std::size_t i = 0; i < config_.objectives && fitted_at_ > 0; ++i) {
     if (!is_known_beforehand(i)) objectives_[i].model.set_candidates(encoded_pool_);
@@ -289,8 +313,14 @@ void SurrogateSearch::evolve_pool() {
     seen.insert(genotype);
     pool.push_back(std::move(genotype));
   };
-  std::mt19937_64 sample(1);  // the same every time: by it the scale of the objectives is judged
-  for (std::size_t i = 0; i < 2 * kUnbiased && pool.size() < kUnbiased; ++i) add(space_.random(sample), true);
+  // The same every time: by it the scale of the objectives is judged. Half of it spread from small to large networks,
+  // because uniform genotypes of many decisions all cost about the same.
+  Nsga2 sample({.seed = 1}, space_);
+  std::mt19937_64 generator(1);
+  add(space_.smallest(), true);
+  add(space_.largest(), true);
+  for (std::size_t i = 0; i < 2 * kUnbiased && pool.size() < kUnbiased; ++i)
+    add(i % 2 == 0 ? space_.random(generator) : sample.spread(uniform(generator)), true);
   ParetoFront front;
   for (const Known& known : told_) {
     if (known.outcome.evaluated() && known.outcome.violation <= 0) front.insert({known.id, known.outcome.objectives});

@@ -52,6 +52,7 @@ class SurrogateSearch : public SearchAlgorithm {
   // The pool of candidates.
   void enumerate();
   void set_pool(std::vector<Genotype> genotypes);
+  void encode_pool(const std::vector<Genotype>& before);
   void evolve_pool();
   double value(std::size_t objective, std::size_t candidate, double deviations) const;
   double feasibility(std::size_t candidate) const;

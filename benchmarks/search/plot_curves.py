@@ -18,7 +18,7 @@ TASKS = [  # title, --maximize, --minimize, --reference
 ]
 COLORS = {"surrogate": "#c23b22", "nsga2": "#2b6cb0", "unsga3": "#2f855a", "aging": "#b7791f", "random": "#718096"}
 WIDTH, HEIGHT, LEFT, TOP, GAP = 420, 260, 46, 34, 70
-EVALUATIONS, LOW = 250, 60  # horizontal extent; percent at the bottom
+EVALUATIONS, LOW = 200, 60  # horizontal extent; percent at the bottom
 
 
 def replay(arguments, task, algorithm):

@@ -200,9 +200,10 @@ std::expected<std::unique_ptr<TomlReader>, Error> TomlReader::parse(const std::s
     reader->root_->root = std::make_shared<toml::table>(toml::parse(text, file.string()));
   } catch (const toml::parse_error& error) {
     const auto& where = error.source().begin;
+    std::string what(error.description());  // it may quote a line's end
+    std::ranges::replace(what, '\n', ' ');
     return std::unexpected(Error{
-        std::format("{}:{}:{}: this is not TOML: {}", file.string(), where.line, where.column, error.description()),
-        ExitCode::usage});
+        std::format("{}:{}:{}: this is not TOML: {}", file.string(), where.line, where.column, what), ExitCode::usage});
   }
   reader->root_->table = reader->root_->root.get();
   return reader;

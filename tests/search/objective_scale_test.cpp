@@ -15,7 +15,7 @@ std::vector<double> log_normal(std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
     double sum = -6;
     for (int k = 0; k < 12; ++k) sum += static_cast<double>(generator() >> 11) * 0x1.0p-53;
-    values.push_back(std::exp(sum));
+    values.push_back(std::exp(0.5 * sum));
   }
   return values;
 }

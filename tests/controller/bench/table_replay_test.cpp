@@ -114,15 +114,13 @@ TEST_F(TableReplay, KnowsCheapMetricsBeforehand) {
   settings.cheap = {"top1", "ms"};
   settings.evaluations = 60;
   const Replay done = replay(table(), settings);
-  EXPECT_DOUBLE_EQ(evaluations_to(done, 1 - 1e-9).worst, evaluations_to(done, 1 - 1e-9).worst);
   EXPECT_LT(evaluations_to(done, 0.99).worst, 25) << "the front itself, after the initial design";
 }
 
 TEST_F(TableReplay, StopsWhenAskedTo) {
   std::stop_source source;
   source.request_stop();
-  const auto stopped = replay_on_table(
-      table(), *space_, config(), [](double) {}, source.get_token());
+  const auto stopped = replay_on_table(table(), *space_, config(), [](double) {}, source.get_token());
   ASSERT_FALSE(stopped);
   EXPECT_EQ(stopped.error().exit_code, ExitCode::interrupted);
 }

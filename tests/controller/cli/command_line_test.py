@@ -183,5 +183,33 @@ class BadInput(CommandLine):
         self.assertEqual(json.loads(self.finch("devices", "--json").stdout), [])
 
 
+class TableBench(CommandLine):
+    def setUp(self):
+        super().setUp()
+        rows = "".join(f"000{a}{b}0,{60 + 7 * a + b},{1 + a * 5 + b}\n" for a in range(5) for b in range(5))
+        (self.folder / "table.csv").write_text("genotype,top1,ms\n" + rows)
+
+    def test_replays_writes_every_evaluation_and_prints_json(self):
+        done = self.finch("table-bench", "--table", "table.csv", "--maximize", "top1", "--minimize", "ms",
+                          "--evaluations", 5, "--seeds", 2, "--out", "runs.jsonl", "--json")
+        self.assertEqual((done.returncode, done.stderr), (DONE, ""))
+        self.assertEqual(json.loads(done.stdout)["evaluations"], 5)
+        lines = [json.loads(line) for line in (self.folder / "runs.jsonl").read_text().splitlines()]
+        self.assertEqual([line["index"] for line in lines], [1, 2, 3, 4, 5] * 2)
+        self.assertEqual(set(lines[0]), {"seed", "index", "genotype", "values"})
+
+    def test_says_what_is_wrong_with_the_call_or_the_table(self):
+        common = ("table-bench", "--table", "table.csv", "--evaluations", 5, "--seeds", 1)
+        self.assert_refused(USAGE, ["table.csv:1", "'top2'", "did you mean 'top1'"], *common, "--maximize", "top2")
+        self.assert_refused(USAGE, ["--maximize", "--minimize"], *common)
+        self.assert_refused(USAGE, ["'nsga4'", "nsga2"], *common, "--maximize", "top1", "--algorithm", "nsga4")
+        self.assert_refused(USAGE, ["--cheap", "'mss'", "'ms'"], *common, "--minimize", "ms", "--cheap", "mss")
+        self.assert_refused(USAGE, ["--reference", "1 values for 2"], *common, "--maximize", "top1", "--minimize", "ms",
+                            "--reference", "50")
+        self.assert_refused(USAGE, ["nowhere.csv", "no such file"], "table-bench", "--table", "nowhere.csv", "--maximize",
+                            "top1")
+        self.assert_refused(USAGE, ["resnet", "mobilenet"], *common, "--maximize", "top1", "--space", "resnet")
+
+
 if __name__ == "__main__":
     unittest.main()
