@@ -4,6 +4,7 @@
 #include <format>
 
 #include "search/mobilenet_space.hpp"
+#include "search/nasbench201_space.hpp"
 
 namespace finch::search {
 
@@ -14,6 +15,10 @@ bool SearchSpace::valid(const Genotype& genotype) const {
     if (genotype[i] < 0 || static_cast<std::size_t>(genotype[i]) >= all[i].choices.size()) return false;
   }
   return true;
+}
+
+std::vector<double> SearchSpace::features(const Genotype&) const {
+  return {};
 }
 
 Genotype SearchSpace::smallest() const {
@@ -37,11 +42,12 @@ Genotype SearchSpace::random(std::mt19937_64& generator) const {
 
 std::expected<std::unique_ptr<SearchSpace>, Error> make_search_space(const SpaceConfig& config) {
   if (config.name == "mobilenet") return make_mobilenet_space(config);
-  return std::unexpected(Error{std::format("there is no search space '{}'; known: mobilenet", config.name)});
+  if (config.name == "nasbench201") return make_nasbench201_space(config);
+  return std::unexpected(Error{std::format("there is no search space '{}'; known: mobilenet, nasbench201", config.name)});
 }
 
 std::vector<std::string> search_space_names() {
-  return {"mobilenet"};
+  return {"mobilenet", "nasbench201"};
 }
 
 std::string to_string(const Genotype& genotype) {

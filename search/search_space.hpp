@@ -40,6 +40,9 @@ class SearchSpace {
   // Same network, same canonical genotype: decisions that have no effect (blocks beyond the depth) are set to 0.
   // REQUIRES: valid(genotype).
   virtual Genotype canonical(const Genotype& genotype) const = 0;
+  // What a model of the space may learn from besides the decisions: counts, depths, paths. As many for each genotype,
+  // of any scale; none by default. REQUIRES: valid(genotype).
+  virtual std::vector<double> features(const Genotype& genotype) const;
   virtual std::expected<Network, Error> decode(const Genotype& genotype) const = 0;
 
   bool valid(const Genotype& genotype) const;
