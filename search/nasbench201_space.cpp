@@ -6,6 +6,9 @@
 #include <map>
 #include <ranges>
 
+#include "search/image_task.hpp"
+#include "search/nasbench201_network.hpp"
+
 namespace finch::search {
 namespace {
 
@@ -86,7 +89,8 @@ void count_paths(const Graph& graph, int node, std::array<int, kOperations>& on_
 class NasBench201Space : public SearchSpace {
  public:
   explicit NasBench201Space(SpaceConfig config) : config_(std::move(config)) {
-    const std::vector<std::string> operations = {"none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"};
+    const std::vector<std::string> operations = {"none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3",
+                                                 "avg_pool_3x3"};
     for (const auto& [from, to] : kEdges) decisions_.push_back({std::format("edge{}_{}", from, to), operations});
     std::map<Graph, std::size_t> first;
     std::vector<std::size_t> order;
@@ -140,7 +144,7 @@ class NasBench201Space : public SearchSpace {
       return std::unexpected(
           Error{std::format("genotype {} does not belong to the space nasbench201", to_string(genotype))});
     }
-    return std::unexpected(Error{"networks of the space nasbench201 cannot be built yet"});
+    return nasbench201_network(config_.image, config_.classes, canonical(genotype));
   }
 
  private:
@@ -148,7 +152,8 @@ class NasBench201Space : public SearchSpace {
 
   static Genotype genotype(std::size_t index) {
     Genotype result(kEdges.size());
-    for (std::size_t i = kEdges.size(); i-- > 0; index /= kOperations) result[i] = static_cast<int>(index % kOperations);
+    for (std::size_t i = kEdges.size(); i-- > 0; index /= kOperations)
+      result[i] = static_cast<int>(index % kOperations);
     return result;
   }
   static std::size_t index(const Genotype& genotype) {
@@ -165,13 +170,7 @@ class NasBench201Space : public SearchSpace {
 }  // namespace
 
 std::expected<std::unique_ptr<SearchSpace>, Error> make_nasbench201_space(const SpaceConfig& config) {
-  const TensorShape& image = config.image;
-  if (image.height != image.width || image.height < 8 || image.channels < 1) {
-    return std::unexpected(
-        Error{std::format("the space nasbench201 serves square images of at least 8 pixels, not {} x {} with {} channels",
-                          image.height, image.width, image.channels)});
-  }
-  if (config.classes < 2) return std::unexpected(Error{"a classifier needs at least 2 classes"});
+  if (auto checked = check_task("nasbench201", config, 8); !checked) return std::unexpected(checked.error());
   return std::make_unique<NasBench201Space>(config);
 }
 
