@@ -117,7 +117,9 @@ void add_run_commands(CLI::App& app, Command& chosen) {
   run_command->add_option("--output", options->output, "The run folder (default: runs/NAME-DATE-TIME)")
       ->type_name("DIR");
   run_command->add_option("--seed", options->seed, "Overrides campaign.seed")->type_name("N");
-  run_command->footer("Example:\n  finch run examples/quickstart.toml --output runs/first --seed 7");
+  run_command->footer(
+      "Example:\n  finch run examples/quickstart.toml --output runs/first --seed 7\n"
+      "Spaces: mobilenet, shufflenet, nasbench201, or a file of your own; see docs/spaces.md");
   run_command->callback([&chosen, options] { chosen = [options] { return run(*options); }; });
 
   CLI::App* resume_command = app.add_subcommand("resume", "Go on with a campaign that was interrupted or killed");
