@@ -80,7 +80,8 @@ std::int32_t reduction(NetworkBuilder& builder, const std::string& name, std::in
                                       odd ? AveragePool{.kernel_size = 3, .stride = 2, .padding = 1}
                                           : AveragePool{.kernel_size = 2, .stride = 2, .padding = 0},
                                       {input});
-  shortcut = builder.add(name + ".shortcut", Convolution{.out_channels = channels, .batch_norm = false}, {shortcut});
+  shortcut = builder.add(name + ".shortcut", Convolution{.out_channels = channels, .bias = true, .batch_norm = false},
+                         {shortcut});
   return builder.add(name + ".add", Add{}, {x, shortcut});
 }
 
