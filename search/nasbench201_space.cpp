@@ -6,6 +6,9 @@
 #include <map>
 #include <ranges>
 
+#include "search/image_task.hpp"
+#include "search/nasbench201_network.hpp"
+
 namespace finch::search {
 namespace {
 
@@ -39,7 +42,7 @@ bool remove_dead(Graph& graph) {
 // of the reader's sum.
 bool merge_one(Graph& graph) {
   for (int node = 1; node < kOutput; ++node) {
-    const auto merge = [&](int Edge::* here, int Edge::* there) {
+    const auto merge = [&](int Edge::*here, int Edge::*there) {
       if (std::ranges::count(graph, node, here) != 1) return false;
       const auto edge = std::ranges::find(graph, node, here);
       if (edge->operation != kSkip) return false;
@@ -174,7 +177,7 @@ class NasBench201Space : public SearchSpace {
       return std::unexpected(
           Error{std::format("genotype {} does not belong to the space nasbench201", to_string(genotype))});
     }
-    return std::unexpected(Error{"networks of the space nasbench201 cannot be built yet"});
+    return nasbench201_network(config_.image, config_.classes, canonical(genotype));
   }
 
  private:
@@ -200,13 +203,7 @@ class NasBench201Space : public SearchSpace {
 }  // namespace
 
 std::expected<std::unique_ptr<SearchSpace>, Error> make_nasbench201_space(const SpaceConfig& config) {
-  const TensorShape& image = config.image;
-  if (image.height != image.width || image.height < 8 || image.channels < 1) {
-    return std::unexpected(Error{
-        std::format("the space nasbench201 serves square images of at least 8 pixels, not {} x {} with {} channels",
-                    image.height, image.width, image.channels)});
-  }
-  if (config.classes < 2) return std::unexpected(Error{"a classifier needs at least 2 classes"});
+  if (auto checked = check_task("nasbench201", config, 8); !checked) return std::unexpected(checked.error());
   return std::make_unique<NasBench201Space>(config);
 }
 

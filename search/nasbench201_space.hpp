@@ -13,7 +13,9 @@ namespace finch::search {
 // canonical(): dead edges are removed, a node that does nothing but pass on one input, or hand its sum to one other
 // node, is merged with it, and the two inner nodes are interchangeable. Of all genotypes that leave the same graph the
 // canonical one has the fewest operations, and of these it is the first in lexicographic order.
-// Errors: an image smaller than 8 pixels or not square, no channels, fewer than 2 classes.
+// decode() gives the network of the canonical genotype; a cell in which no path joins input and output is an error of
+// its own: such a candidate is rejected before it is proposed.
+// Errors: an image smaller than 8 or greater than 512 pixels, not square, no channels, fewer than 2 classes.
 std::expected<std::unique_ptr<SearchSpace>, Error> make_nasbench201_space(const SpaceConfig& config);
 
 }  // namespace finch::search

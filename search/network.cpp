@@ -28,6 +28,20 @@ Inferred infer(const Resize& operation, const Shapes& inputs) {
   return TensorShape{inputs[0].channels, operation.height, operation.width};
 }
 
+// A square window of `operation` slid over the input.
+template <typename Window>
+Inferred slide(const TensorShape& in, std::int64_t out_channels, const Window& operation) {
+  const auto size = [&](std::int64_t length) {
+    const std::int64_t room = length + 2 * operation.padding - operation.kernel_size;
+    return room < 0 ? 0 : room / operation.stride + 1;
+  };
+  const TensorShape out{out_channels, size(in.height), size(in.width)};
+  if (out.height < 1 || out.width < 1) {
+    return std::unexpected(std::format("a kernel of {} does not fit into {}", operation.kernel_size, text(in)));
+  }
+  return out;
+}
+
 Inferred infer(const Convolution& operation, const Shapes& inputs) {
   const TensorShape& in = inputs[0];
   if (operation.out_channels < 1 || operation.kernel_size < 1 || operation.stride < 1 || operation.padding < 0 ||
@@ -38,15 +52,7 @@ Inferred infer(const Convolution& operation, const Shapes& inputs) {
     return std::unexpected(std::format("{} groups divide neither {} nor {} channels", operation.groups, in.channels,
                                        operation.out_channels));
   }
-  const auto size = [&](std::int64_t length) {
-    const std::int64_t room = length + 2 * operation.padding - operation.kernel_size;
-    return room < 0 ? 0 : room / operation.stride + 1;
-  };
-  const TensorShape out{operation.out_channels, size(in.height), size(in.width)};
-  if (out.height < 1 || out.width < 1) {
-    return std::unexpected(std::format("a kernel of {} does not fit into {}", operation.kernel_size, text(in)));
-  }
-  return out;
+  return slide(in, operation.out_channels, operation);
 }
 
 Inferred infer(const Activation&, const Shapes& inputs) {
@@ -65,6 +71,41 @@ Inferred infer(const Scale&, const Shapes& inputs) {
   return inputs[0];
 }
 
+Inferred infer(const ChannelSlice& operation, const Shapes& inputs) {
+  const TensorShape& in = inputs[0];
+  if (operation.begin < 0 || operation.count < 1 || operation.begin + operation.count > in.channels) {
+    return std::unexpected(
+        std::format("{} channels from {} on are not in {}", operation.count, operation.begin, text(in)));
+  }
+  return TensorShape{operation.count, in.height, in.width};
+}
+
+Inferred infer(const Concat&, const Shapes& inputs) {
+  TensorShape out = inputs[0];
+  for (std::size_t i = 1; i < inputs.size(); ++i) {
+    if (inputs[i].height != out.height || inputs[i].width != out.width) {
+      return std::unexpected("cannot join " + text(inputs[0]) + " and " + text(inputs[i]) + " along the channels");
+    }
+    out.channels += inputs[i].channels;
+  }
+  return out;
+}
+
+Inferred infer(const ChannelShuffle& operation, const Shapes& inputs) {
+  if (operation.groups < 1 || inputs[0].channels % operation.groups != 0) {
+    return std::unexpected(std::format("{} groups do not divide {} channels", operation.groups, inputs[0].channels));
+  }
+  return inputs[0];
+}
+
+Inferred infer(const AveragePool& operation, const Shapes& inputs) {
+  if (operation.kernel_size < 1 || operation.stride < 1 || operation.padding < 0 ||
+      operation.padding >= operation.kernel_size) {
+    return std::unexpected("kernel size and stride must be at least 1, padding less than the kernel size");
+  }
+  return slide(inputs[0], inputs[0].channels, operation);
+}
+
 Inferred infer(const GlobalAveragePool&, const Shapes& inputs) {
   return TensorShape{inputs[0].channels, 1, 1};
 }
@@ -79,7 +120,9 @@ Inferred infer(const Linear& operation, const Shapes& inputs) {
 
 std::size_t arity(const Operation& operation) {
   if (std::holds_alternative<Input>(operation)) return 0;
-  return std::holds_alternative<Add>(operation) || std::holds_alternative<Scale>(operation) ? 2 : 1;
+  const bool joins = std::holds_alternative<Add>(operation) || std::holds_alternative<Scale>(operation) ||
+                     std::holds_alternative<Concat>(operation);
+  return joins ? 2 : 1;
 }
 
 }  // namespace
@@ -101,9 +144,10 @@ std::int32_t NetworkBuilder::add(std::string name, Operation operation, std::vec
     }
     shapes.push_back(network_.nodes[static_cast<std::size_t>(input)].shape);
   }
-  if (shapes.size() != arity(operation)) {
-    error_ = std::format("node '{}': {} takes {} inputs, not {}", name, operation_name(operation), arity(operation),
-                         shapes.size());
+  const bool open = std::holds_alternative<Concat>(operation);
+  if (shapes.size() < arity(operation) || (!open && shapes.size() > arity(operation))) {
+    error_ = std::format("node '{}': {} takes {}{} inputs, not {}", name, operation_name(operation), arity(operation),
+                         open ? " or more" : "", shapes.size());
     return index - 1;
   }
   const Inferred shape = std::visit([&](const auto& op) { return infer(op, shapes); }, operation);
@@ -159,8 +203,9 @@ const char* to_string(ActivationKind kind) {
 }
 
 const char* operation_name(const Operation& operation) {
-  static constexpr const char* kNames[] = {"input", "normalize",           "resize", "convolution", "activation", "add",
-                                           "scale", "global_average_pool", "linear"};
+  static constexpr const char* kNames[] = {
+      "input",         "normalize", "resize",          "convolution",  "activation",          "add",   "scale",
+      "channel_slice", "concat",    "channel_shuffle", "average_pool", "global_average_pool", "linear"};
   static_assert(std::size(kNames) == std::variant_size_v<Operation>);
   return kNames[operation.index()];
 }

@@ -54,6 +54,25 @@ struct Activation {
 struct Add {};
 // inputs[0] [C, H, W] times inputs[1] [C, 1, 1], broadcast: the squeeze-and-excitation gate.
 struct Scale {};
+// Channels begin .. begin + count - 1 of the input.
+struct ChannelSlice {
+  std::int64_t begin = 0;
+  std::int64_t count = 0;
+};
+// Two or more inputs of one height and width, one behind the other along the channels.
+struct Concat {};
+// The channels seen as a matrix [groups, C / groups], transposed: channel g * (C / groups) + i becomes i * groups + g
+// (Zhang 2018, ShuffleNet).
+struct ChannelShuffle {
+  std::int64_t groups = 2;
+};
+// Mean over a square window. Padding is not part of the mean (ONNX count_include_pad = 0). REQUIRES: every window holds
+// at least one pixel, padding < kernel_size.
+struct AveragePool {
+  std::int64_t kernel_size = 1;
+  std::int64_t stride = 1;
+  std::int64_t padding = 0;
+};
 // [C, H, W] -> [C, 1, 1], mean.
 struct GlobalAveragePool {};
 // Fully connected with bias, [C, 1, 1] -> [out_features, 1, 1].
@@ -61,8 +80,8 @@ struct Linear {
   std::int64_t out_features = 0;
 };
 
-using Operation =
-    std::variant<Input, Normalize, Resize, Convolution, Activation, Add, Scale, GlobalAveragePool, Linear>;
+using Operation = std::variant<Input, Normalize, Resize, Convolution, Activation, Add, Scale, ChannelSlice, Concat,
+                               ChannelShuffle, AveragePool, GlobalAveragePool, Linear>;
 
 struct Node {
   // Unique and stable across genotypes ("stage2.block1.expand"): a child inherits its parent's weights by name and

@@ -5,8 +5,10 @@
 #include <format>
 
 #include "search/cost_model.hpp"
+#include "search/custom_space.hpp"
 #include "search/mobilenet_space.hpp"
 #include "search/nasbench201_space.hpp"
+#include "search/shufflenet_space.hpp"
 
 namespace finch::search {
 
@@ -48,14 +50,16 @@ Genotype SearchSpace::random(std::mt19937_64& generator) const {
 }
 
 std::expected<std::unique_ptr<SearchSpace>, Error> make_search_space(const SpaceConfig& config) {
+  if (config.custom) return make_custom_space(config);
   if (config.name == "mobilenet") return make_mobilenet_space(config);
+  if (config.name == "shufflenet") return make_shufflenet_space(config);
   if (config.name == "nasbench201") return make_nasbench201_space(config);
   return std::unexpected(
-      Error{std::format("there is no search space '{}'; known: mobilenet, nasbench201", config.name)});
+      Error{std::format("there is no search space '{}'; known: mobilenet, shufflenet, nasbench201", config.name)});
 }
 
 std::vector<std::string> search_space_names() {
-  return {"mobilenet", "nasbench201"};
+  return {"mobilenet", "shufflenet", "nasbench201"};
 }
 
 std::string to_string(const Genotype& genotype) {

@@ -5,12 +5,14 @@
 #include <cstddef>
 #include <expected>
 #include <memory>
+#include <optional>
 #include <random>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "search/custom_space_config.hpp"
 #include "search/error.hpp"
 #include "search/network.hpp"
 
@@ -29,6 +31,7 @@ struct SpaceConfig {
   std::string name = "mobilenet";
   TensorShape image;  // as in the data set
   std::int64_t classes = 0;
+  std::optional<CustomSpaceConfig> custom = {};  // a space of the user's own, which `name` is the name of
 };
 
 class SearchSpace {
@@ -56,9 +59,10 @@ class SearchSpace {
   Genotype random(std::mt19937_64& generator) const;  // uniform over decisions, canonical
 };
 
-// Errors: unknown name (names the known ones), an image size or class count that the space cannot serve.
+// Errors: unknown name (names the known ones), a description with a mistake, an image size or class count that the
+// space cannot serve.
 std::expected<std::unique_ptr<SearchSpace>, Error> make_search_space(const SpaceConfig& config);
-std::vector<std::string> search_space_names();
+std::vector<std::string> search_space_names();  // those built in
 
 // "0,2,1": how a genotype is written in files and on the wire.
 std::string to_string(const Genotype& genotype);

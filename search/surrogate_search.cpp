@@ -315,12 +315,11 @@ void SurrogateSearch::evolve_pool() {
   };
   // The same every time: by it the scale of the objectives is judged. Half of it spread from small to large networks,
   // because uniform genotypes of many decisions all cost about the same.
-  Nsga2 sample({.seed = 1}, space_);
   std::mt19937_64 generator(1);
   add(space_.smallest(), true);
   add(space_.largest(), true);
   for (std::size_t i = 0; i < 2 * kUnbiased && pool.size() < kUnbiased; ++i)
-    add(i % 2 == 0 ? space_.random(generator) : sample.spread(uniform(generator)), true);
+    add(i % 2 == 0 ? space_.random(generator) : near_level(space_, uniform(generator), generator), true);
   ParetoFront front;
   for (const Known& known : told_) {
     if (known.outcome.evaluated() && known.outcome.violation <= 0) front.insert({known.id, known.outcome.objectives});

@@ -7,6 +7,43 @@
 
 namespace finch::trainer {
 
+namespace {
+
+std::expected<search::CustomSpaceConfig, Error> custom_space(const protocol::CustomSpace& message) {
+  search::CustomSpaceConfig config;
+  const auto copy = [](auto& to, const auto& from) { to.assign(from.begin(), from.end()); };
+  copy(config.resolution, message.resolution());
+  copy(config.width_multiplier, message.width_multiplier());
+  config.activation.clear();
+  for (const std::string& name : message.activation()) {
+    const auto kind = search::parse_activation(name);
+    if (!kind) return std::unexpected(Error{kind.error().message});
+    config.activation.push_back(*kind);
+  }
+  config.stem_channels = message.stem_channels();
+  config.stem_kernel_size = message.stem_kernel_size();
+  config.stem_stride = message.stem_stride();
+  config.head_channels = message.head_channels();
+  for (const protocol::CustomSpace::Stage& from : message.stages()) {
+    search::CustomStage& stage = config.stages.emplace_back();
+    for (const std::string& name : from.blocks()) {
+      const auto type = search::parse_block_type(name);
+      if (!type) return std::unexpected(Error{type.error().message});
+      stage.blocks.push_back(*type);
+    }
+    copy(stage.depth, from.depth());
+    copy(stage.channels, from.channels());
+    stage.stride = from.stride();
+    copy(stage.kernel_size, from.kernel_size());
+    copy(stage.expand_ratio, from.expand_ratio());
+    copy(stage.channel_ratio, from.channel_ratio());
+    copy(stage.squeeze_excite, from.squeeze_excite());
+  }
+  return config;
+}
+
+}  // namespace
+
 DataSource data_source(const protocol::DataSpec& spec) {
   return {.format = spec.format(),
           .path = spec.path(),
@@ -49,8 +86,14 @@ std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& r
 std::expected<search::Network, Error> decode(const protocol::SpaceSpec& spec,
                                              const google::protobuf::RepeatedField<std::int32_t>& genotype,
                                              const Dataset& dataset) {
-  const auto space = search::make_search_space(
-      {.name = spec.name(), .image = {spec.channels(), spec.height(), spec.width()}, .classes = spec.classes()});
+  search::SpaceConfig config{
+      .name = spec.name(), .image = {spec.channels(), spec.height(), spec.width()}, .classes = spec.classes()};
+  if (spec.has_custom()) {
+    auto custom = custom_space(spec.custom());
+    if (!custom) return std::unexpected(custom.error());
+    config.custom = std::move(*custom);
+  }
+  const auto space = search::make_search_space(config);
   if (!space) return std::unexpected(Error{space.error().message});
   auto network = (*space)->decode({genotype.begin(), genotype.end()});
   if (!network) return std::unexpected(Error{network.error().message});

@@ -131,7 +131,20 @@ torch::Tensor NetworkModule::apply(std::size_t index, const std::vector<torch::T
                  [&](const ir::Activation& op) { return activate(op.kind, input(0), in_place_[index]); },
                  [&](const ir::Add&) { return input(0) + input(1); },
                  [&](const ir::Scale&) { return input(0) * input(1); },
-                 [&](const ir::GlobalAveragePool&) { return torch::adaptive_avg_pool2d(input(0), {1, 1}); },
+                 [&](const ir::ChannelSlice& op) { return input(0).narrow(1, op.begin, op.count); },
+                 [&](const ir::Concat&) {
+                   std::vector<torch::Tensor> parts;
+                   for (std::size_t i = 0; i < node.inputs.size(); ++i) parts.push_back(input(i));
+                   return torch::cat(parts, 1);
+                 },
+                 [&](const ir::ChannelShuffle& op) { return torch::channel_shuffle(input(0), op.groups); },
+                 [&](const ir::AveragePool& op) {
+                   return torch::avg_pool2d(input(0), op.kernel_size, op.stride, op.padding, /*ceil_mode=*/false,
+                                            /*count_include_pad=*/false);
+                 },
+                 [&](const ir::GlobalAveragePool&) {
+                   return torch::adaptive_avg_pool2d(input(0), {1, 1});
+                 },
                  [&](const ir::Linear&) { return torch::linear(input(0).flatten(1), layer.weight, layer.bias); }},
       node.operation);
 }

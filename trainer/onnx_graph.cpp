@@ -66,7 +66,7 @@ std::string text(const OnnxGraph::Dimensions& dimensions) {
 
 }  // namespace
 
-OnnxGraph::Edge OnnxGraph::node(const char* type, const std::string& name, std::initializer_list<Edge> inputs) {
+OnnxGraph::Edge OnnxGraph::node(const char* type, const std::string& name, const std::vector<Edge>& inputs) {
   onnx::NodeProto& node = *model_.mutable_graph()->add_node();
   node.set_op_type(type);
   node.set_name(name);
@@ -133,6 +133,12 @@ OnnxGraph::Edge OnnxGraph::constant(const std::string& name, std::span<const std
   return name;
 }
 
+OnnxGraph::Edge OnnxGraph::constant(const std::string& name, std::span<const std::int64_t> values,
+                                    const Dimensions& dimensions) {
+  set_data(tensor(name, onnx::TensorProto::INT64, dimensions), values);
+  return name;
+}
+
 OnnxGraph::Edge OnnxGraph::resize(const std::string& name, const Edge& x, const search::TensorShape& from,
                                   const search::TensorShape& to) {
   // Scales rather than sizes: these would need the batch's size.
@@ -169,6 +175,43 @@ OnnxGraph::Edge OnnxGraph::hard_sigmoid(const std::string& name, const Edge& x) 
 OnnxGraph::Edge OnnxGraph::leaky_relu(const std::string& name, const Edge& x, float alpha) {
   const Edge edge = node("LeakyRelu", name, {x});
   set_float(last(), "alpha", alpha);
+  return edge;
+}
+
+OnnxGraph::Edge OnnxGraph::slice_channels(const std::string& name, const Edge& x,
+                                          const search::ChannelSlice& operation) {
+  const auto number = [&](const char* what, std::int64_t value) {
+    return constant(name + what, std::span<const std::int64_t>(&value, 1), {1});
+  };
+  return node(
+      "Slice", name,
+      {x, number(".begin", operation.begin), number(".end", operation.begin + operation.count), number(".axis", 1)});
+}
+
+OnnxGraph::Edge OnnxGraph::concat(const std::string& name, const std::vector<Edge>& parts) {
+  const Edge edge = node("Concat", name, parts);
+  set_integer(last(), "axis", 1);
+  return edge;
+}
+
+OnnxGraph::Edge OnnxGraph::shuffle_channels(const std::string& name, const Edge& x, const search::TensorShape& shape,
+                                            std::int64_t groups) {
+  // A zero keeps the batch's size.
+  const std::int64_t split[] = {0, groups, shape.channels / groups, shape.height, shape.width};
+  const std::int64_t joined[] = {0, shape.channels, shape.height, shape.width};
+  const Edge groups_first =
+      node("Reshape", name + ".split", {x, constant(name + ".split.shape", std::span(split), {5})});
+  const Edge groups_last = node("Transpose", name + ".transposed", {groups_first});
+  set_integers(last(), "perm", {0, 2, 1, 3, 4});
+  return node("Reshape", name, {groups_last, constant(name + ".shape", std::span(joined), {4})});
+}
+
+OnnxGraph::Edge OnnxGraph::average_pool(const std::string& name, const Edge& x, const search::AveragePool& operation) {
+  const Edge edge = node("AveragePool", name, {x});
+  set_integers(last(), "kernel_shape", {operation.kernel_size, operation.kernel_size});
+  set_integers(last(), "strides", {operation.stride, operation.stride});
+  set_integers(last(), "pads", {operation.padding, operation.padding, operation.padding, operation.padding});
+  set_integer(last(), "count_include_pad", 0);
   return edge;
 }
 

@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <expected>
-#include <initializer_list>
 #include <span>
 #include <string>
 #include <utility>
@@ -32,6 +31,7 @@ class OnnxGraph {
   Edge constant(const std::string& name, std::span<const std::int8_t> values, const Dimensions& dimensions);
   Edge constant(const std::string& name, std::span<const std::uint8_t> values, const Dimensions& dimensions);
   Edge constant(const std::string& name, std::span<const std::int32_t> values, const Dimensions& dimensions);
+  Edge constant(const std::string& name, std::span<const std::int64_t> values, const Dimensions& dimensions);
 
   Edge add(const std::string& name, const Edge& a, const Edge& b) { return node("Add", name, {a, b}); }
   Edge mul(const std::string& name, const Edge& a, const Edge& b) { return node("Mul", name, {a, b}); }
@@ -46,6 +46,12 @@ class OnnxGraph {
   Edge hard_sigmoid(const std::string& name, const Edge& x);
   Edge sigmoid(const std::string& name, const Edge& x) { return node("Sigmoid", name, {x}); }
   Edge leaky_relu(const std::string& name, const Edge& x, float alpha);
+  Edge slice_channels(const std::string& name, const Edge& x, const search::ChannelSlice& operation);
+  // Along the channels.
+  Edge concat(const std::string& name, const std::vector<Edge>& parts);
+  // x of the shape [N, C, H, W]
+  Edge shuffle_channels(const std::string& name, const Edge& x, const search::TensorShape& shape, std::int64_t groups);
+  Edge average_pool(const std::string& name, const Edge& x, const search::AveragePool& operation);
   Edge global_average_pool(const std::string& name, const Edge& x) { return node("GlobalAveragePool", name, {x}); }
   // [N, C, 1, 1] -> [N, C]
   Edge flatten(const std::string& name, const Edge& x);
@@ -69,7 +75,7 @@ class OnnxGraph {
                                            const OnnxMetadata& metadata);
 
  private:
-  Edge node(const char* type, const std::string& name, std::initializer_list<Edge> inputs);
+  Edge node(const char* type, const std::string& name, const std::vector<Edge>& inputs);
   onnx::NodeProto& last() { return *model_.mutable_graph()->mutable_node()->rbegin(); }
   onnx::TensorProto& tensor(const std::string& name, onnx::TensorProto::DataType type, const Dimensions& dimensions);
   void describe(onnx::ValueInfoProto& value, const Edge& edge, const Dimensions& dimensions) const;

@@ -90,6 +90,20 @@ class FloatWriter {
 
   Edge append(std::size_t i, const search::Add&) { return graph_.add(node(i).name, input(i), input(i, 1)); }
   Edge append(std::size_t i, const search::Scale&) { return graph_.mul(node(i).name, input(i), input(i, 1)); }
+  Edge append(std::size_t i, const search::ChannelSlice& operation) {
+    return graph_.slice_channels(node(i).name, input(i), operation);
+  }
+  Edge append(std::size_t i, const search::Concat&) {
+    std::vector<Edge> parts;
+    for (std::size_t which = 0; which < node(i).inputs.size(); ++which) parts.push_back(input(i, which));
+    return graph_.concat(node(i).name, parts);
+  }
+  Edge append(std::size_t i, const search::ChannelShuffle& operation) {
+    return graph_.shuffle_channels(node(i).name, input(i), node(i).shape, operation.groups);
+  }
+  Edge append(std::size_t i, const search::AveragePool& operation) {
+    return graph_.average_pool(node(i).name, input(i), operation);
+  }
   Edge append(std::size_t i, const search::GlobalAveragePool&) {
     return graph_.global_average_pool(node(i).name, input(i));
   }

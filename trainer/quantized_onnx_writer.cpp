@@ -225,6 +225,25 @@ class QuantizedWriter {
     const Edge a = dequantized(input(i), name + ".0");
     finish(i, graph_.mul(name, a, dequantized(input(i, 1), name + ".1")));
   }
+  // What only moves integers keeps their meaning: it works on them as they are.
+  void append(std::size_t i, const search::ChannelSlice& operation) {
+    const Value x = quantized(input(i));
+    values_[i] = {graph_.slice_channels(node(i).name, x.edge, operation), x.quantization};
+  }
+  void append(std::size_t i, const search::ChannelShuffle& operation) {
+    const Value x = quantized(input(i));
+    values_[i] = {graph_.shuffle_channels(node(i).name, x.edge, node(i).shape, operation.groups), x.quantization};
+  }
+  void append(std::size_t i, const search::Concat&) {
+    const std::string& name = node(i).name;
+    std::vector<Edge> parts;
+    for (std::size_t which = 0; which < node(i).inputs.size(); ++which)
+      parts.push_back(dequantized(input(i, which), std::format("{}.{}", name, which)));
+    finish(i, graph_.concat(name, parts));
+  }
+  void append(std::size_t i, const search::AveragePool& operation) {
+    finish(i, graph_.average_pool(node(i).name, dequantized(input(i), node(i).name), operation));
+  }
   void append(std::size_t i, const search::GlobalAveragePool&) {
     finish(i, graph_.global_average_pool(node(i).name, dequantized(input(i), node(i).name)));
   }

@@ -6,6 +6,7 @@
 
 #include "controller/campaign/campaign_run.hpp"
 #include "controller/campaign/extension.hpp"
+#include "controller/campaign/space_spec.hpp"
 #include "controller/farm/patience.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/random_hex.hpp"
@@ -319,13 +320,7 @@ protocol::Recipe CampaignRun::recipe(double epochs) const {
 }
 
 protocol::SpaceSpec CampaignRun::space_spec() const {
-  protocol::SpaceSpec spec;
-  spec.set_name(state_.config.space);
-  spec.set_channels(state_.data->channels());
-  spec.set_height(state_.data->height());
-  spec.set_width(state_.data->width());
-  spec.set_classes(state_.data->class_names_size());
-  return spec;
+  return controller::space_spec(state_.config, *state_.data);
 }
 
 protocol::Deploy CampaignRun::deploy(const std::string& precision, const DeviceConfig& device) const {

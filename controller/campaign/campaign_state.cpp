@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "controller/campaign/constraints.hpp"
+#include "controller/campaign/space_spec.hpp"
 
 namespace finch::controller {
 namespace {
@@ -97,9 +98,7 @@ std::vector<double> CampaignState::objectives(double top1,
 }
 
 std::expected<void, Error> CampaignState::start_search() {
-  auto space = search::make_search_space({.name = config.space,
-                                          .image = {data->channels(), data->height(), data->width()},
-                                          .classes = data->class_names_size()});
+  auto space = search::make_search_space(space_config(config, *data));
   if (!space) return std::unexpected(Error{space.error().message, ExitCode::usage});
   space_ = std::move(*space);
   search::AlgorithmConfig settings;

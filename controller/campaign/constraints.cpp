@@ -47,7 +47,8 @@ std::optional<SpaceExtremes> extremes_within(const ConstraintConfig& limits, con
   };
   consider(space.smallest());
   consider(space.largest());
-  if (extremes && extremes->largest == space.largest()) return extremes;
+  const bool exact = extremes && extremes->largest == space.largest() && extremes->smallest == space.smallest();
+  if (exact) return extremes;
   std::mt19937_64 generator(1);
   for (int i = 0; i < kSample; ++i) consider(space.random(generator));
   return extremes;

@@ -78,8 +78,8 @@ std::string campaign_text(const InitOptions& options, const std::string& format,
       "test images are for the end\n\n",
       format, toml_string(options.data), validation);
   text +=
-      "[space]\nname = \"mobilenet\"               # inverted residuals: depth, kernel, expansion, width, resolution, "
-      "...\n\n";
+      "[space]\nname = \"mobilenet\"               # inverted residuals; or shufflenet, nasbench201\n"
+      "# file = \"my_space.toml\"         # or a space of your own instead of the name; see docs/spaces.md\n\n";
   text +=
       "[search]\nalgorithm = \"surrogate\"          # what needs the fewest evaluations; others: "
       "docs/search.md\nobjectives = [\"accuracy\", "

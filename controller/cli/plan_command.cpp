@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "controller/campaign/constraints.hpp"
+#include "controller/campaign/space_spec.hpp"
 #include "controller/cli/commands.hpp"
 #include "controller/cli/farm_host.hpp"
 #include "controller/cli/farm_question.hpp"
@@ -36,11 +37,7 @@ struct Planner {
     const auto result = farm.ask(request);
     if (!result) return std::unexpected(result.error());
     const protocol::DataFacts& facts = result->data_facts();
-    space_spec.set_name(config.space);
-    space_spec.set_channels(facts.channels());
-    space_spec.set_height(facts.height());
-    space_spec.set_width(facts.width());
-    space_spec.set_classes(facts.class_names_size());
+    space_spec = controller::space_spec(config, facts);
     data_hash = facts.data_hash();
     return facts;
   }
@@ -113,10 +110,7 @@ struct Planner {
   std::expected<PlanFacts, Error> facts() {
     const auto data_facts = inspect();
     if (!data_facts) return std::unexpected(data_facts.error());
-    const auto space =
-        search::make_search_space({.name = config.space,
-                                   .image = {space_spec.channels(), space_spec.height(), space_spec.width()},
-                                   .classes = space_spec.classes()});
+    const auto space = search::make_search_space(space_config(config, *data_facts));
     if (!space) return std::unexpected(Error{space.error().message, ExitCode::usage});
     PlanFacts facts;
     facts.train_samples = data_facts->train_samples();

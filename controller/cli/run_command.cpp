@@ -128,7 +128,8 @@ void add_run_commands(CLI::App& app, Command& chosen) {
   run_command->add_option("--seed", options->seed, "Overrides campaign.seed")->type_name("N");
   run_command->footer(
       "Examples:\n  finch run examples/quickstart.toml --output runs/first --seed 7\n"
-      "  finch run more-evaluations.toml --extend runs/first");
+      "  finch run more-evaluations.toml --extend runs/first\n\n"
+      "Spaces: mobilenet, shufflenet, nasbench201, or a file of your own; see docs/spaces.md");
   run_command->callback([&chosen, options] { chosen = [options] { return run(*options); }; });
 
   CLI::App* resume_command = app.add_subcommand("resume", "Go on with a campaign that was interrupted or killed");

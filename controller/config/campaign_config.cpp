@@ -4,6 +4,7 @@
 #include <format>
 #include <limits>
 
+#include "controller/config/space_description.hpp"
 #include "controller/config/toml_reader.hpp"
 #include "search/search_algorithm.hpp"
 #include "search/search_space.hpp"
@@ -22,6 +23,34 @@ const std::vector<ObjectiveConfig>& known_objectives() {
 std::string absolute_to(const std::filesystem::path& file, const std::string& path) {
   if (path.empty()) return path;
   return (std::filesystem::absolute(file).parent_path() / path).lexically_normal().string();
+}
+
+// A built-in space by its name, or one of the user's own by its file. A resolved campaign holds the file's text, which
+// is what counts then. Errors: those of the other file.
+std::expected<void, Error> read_space(TomlReader& reader, CampaignConfig& config) {
+  TomlTable table = reader.table("space");
+  std::string file, definition;
+  table.read_choice("name", config.space, search::search_space_names());
+  table.read("file", file);
+  table.read("definition", definition);
+  if (table.has("file") && table.has("name")) table.complain("file", "give the name of a built-in space or a file");
+  if (table.has("definition") && !table.has("file")) table.complain("definition", "it needs a file to be named after");
+  table.done();
+  if (file.empty()) return {};
+  file = absolute_to(config.file, file);
+  if (!table.has("definition")) {
+    auto text = read_text(file);
+    if (!text) {
+      table.complain("file", text.error().message);
+      return {};
+    }
+    definition = std::move(*text);
+  }
+  auto description = parse_space(definition, file);
+  if (!description) return std::unexpected(description.error());
+  config.space = description->name;
+  config.space_file = SpaceFile{file, std::move(definition), std::move(description->config)};
+  return {};
 }
 
 void read_data(TomlReader& reader, CampaignConfig& config) {
@@ -201,10 +230,7 @@ std::expected<CampaignConfig, Error> parse_campaign(const std::string& text, con
   if (config.name.empty() || config.name.starts_with('.') || config.name.find_first_of("/\n") != std::string::npos)
     campaign.complain("name", "a name becomes part of a folder's: no slash, no dot in front, not empty");
   campaign.done();
-  TomlTable space = (*reader)->table("space");
-  space.read_choice("name", config.space, search::search_space_names());
-  space.done();
-
+  if (const auto read = read_space(**reader, config); !read) return std::unexpected(read.error());
   read_data(**reader, config);
   read_devices(**reader, config);
   read_search(**reader, config);
@@ -267,7 +293,12 @@ std::string resolved_toml(const CampaignConfig& c) {
   line("path", toml_string(c.data.path));
   line("validation_samples", std::to_string(c.data.validation_samples));
   text += "\n[space]\n";
-  line("name", toml_string(c.space));
+  if (c.space_file) {
+    line("file", toml_string(c.space_file->file.string()));
+    line("definition", toml_string(c.space_file->definition));
+  } else {
+    line("name", toml_string(c.space));
+  }
   text += "\n[search]\n";
   line("algorithm", toml_string(c.search.algorithm));
   line("population", std::to_string(c.search.population));

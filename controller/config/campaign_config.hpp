@@ -10,6 +10,7 @@
 
 #include "controller/config/device_profile.hpp"
 #include "controller/error.hpp"
+#include "search/custom_space_config.hpp"
 
 namespace finch::controller {
 
@@ -97,13 +98,21 @@ struct DeviceConfig {
   bool operator==(const DeviceConfig&) const = default;
 };
 
+// A space of the user's own, with the text that says it: results are kept by what it says, not by the file's name.
+struct SpaceFile {
+  std::filesystem::path file;
+  std::string definition;  // the file as it was read
+  search::CustomSpaceConfig config;
+};
+
 struct CampaignConfig {
   std::filesystem::path file;  // where it was read from; relative paths in it are relative to its folder
   std::string text;            // the file as it was read
   std::string name;
   std::uint64_t seed = 1;
   DataConfig data;
-  std::string space = "mobilenet";
+  std::string space = "mobilenet";  // of the user's own: the name that its file gives
+  std::optional<SpaceFile> space_file;
   std::vector<ObjectiveConfig> objectives;  // [0] is accuracy
   ConstraintConfig constraints;
   SearchConfig search;

@@ -169,6 +169,44 @@ void TomlTable::read(const char* key, std::vector<std::string>& value) {
   value = std::move(read);
 }
 
+template <typename T>
+void TomlTable::read_values(const char* key, const char* expected, std::vector<T>& value) {
+  if (!has(key)) return;
+  const toml::node& node = *node_->table->get(key);
+  std::vector<T> read;
+  const auto take = [&](const toml::node& each) {
+    // A whole number will do where a number is asked for.
+    const auto found = std::is_same_v<T, double> && each.is_integer() ? each.value<T>() : each.value_exact<T>();
+    if (found) {
+      read.push_back(*found);
+    } else {
+      complain(key, std::format("expected {}, got {}", expected, type_name(each)));
+    }
+    return found.has_value();
+  };
+  if (const toml::array* array = node.as_array()) {
+    for (const toml::node& each : *array) {
+      if (!take(each)) return;
+    }
+  } else if (!take(node)) {
+    return;
+  }
+  value = std::move(read);
+}
+
+void TomlTable::read_list(const char* key, std::vector<std::string>& value) {
+  read_values(key, "strings", value);
+}
+void TomlTable::read_list(const char* key, std::vector<std::int64_t>& value) {
+  read_values(key, "whole numbers", value);
+}
+void TomlTable::read_list(const char* key, std::vector<double>& value) {
+  read_values(key, "numbers", value);
+}
+void TomlTable::read_list(const char* key, std::vector<bool>& value) {
+  read_values(key, "true or false", value);
+}
+
 void TomlTable::read_choice(const char* key, std::string& value, const std::vector<std::string>& choices) {
   std::string found = value;
   read(key, found);

@@ -27,6 +27,11 @@ class TomlTable {
   void read(const char* key, std::int64_t& value, std::int64_t low, std::int64_t high);
   void read(const char* key, double& value, double low, double high);
   void read(const char* key, std::vector<std::string>& value);
+  // A list, or one value for a list of one.
+  void read_list(const char* key, std::vector<std::string>& value);
+  void read_list(const char* key, std::vector<std::int64_t>& value);
+  void read_list(const char* key, std::vector<double>& value);
+  void read_list(const char* key, std::vector<bool>& value);
   template <typename T>
   void read(const char* key, std::optional<T>& value, T low, T high) {
     T found{};
@@ -44,6 +49,8 @@ class TomlTable {
  private:
   friend class TomlReader;
   struct Node;
+  template <typename T>
+  void read_values(const char* key, const char* expected, std::vector<T>& value);
   TomlTable(TomlReader& reader, std::string name, std::shared_ptr<Node> node)
       : reader_(&reader), name_(std::move(name)), node_(std::move(node)) {}
   std::string full(const std::string& key) const { return name_.empty() ? key : name_ + "." + key; }
@@ -62,6 +69,8 @@ class TomlReader {
 
   TomlTable table(const char* name);
   std::vector<TomlTable> tables(const char* name);  // an array of tables, [[name]]
+  // Whether anything was wrong so far.
+  bool failed() const { return !errors_.empty(); }
   // Unknown tables are errors too. All errors, one a line.
   std::expected<void, Error> finish();
 

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "search/cost_model.hpp"
+#include "tests/search/network_fingerprint.hpp"
 
 namespace finch::search {
 namespace {
@@ -23,23 +24,6 @@ Network decode(const SearchSpace& space, const Genotype& genotype) {
   auto network = space.decode(genotype);
   EXPECT_TRUE(network) << network.error().message;
   return std::move(*network);
-}
-
-// All that makes two networks the same one.
-std::string fingerprint(const Network& network) {
-  std::string text;
-  for (const Node& node : network.nodes) {
-    text += std::format("{} {} [{},{},{}]", node.name, operation_name(node.operation), node.shape.channels,
-                        node.shape.height, node.shape.width);
-    if (const auto* c = std::get_if<Convolution>(&node.operation)) {
-      text += std::format(" k{} s{} p{} g{} {}{}", c->kernel_size, c->stride, c->padding, c->groups, c->bias,
-                          c->batch_norm);
-    }
-    if (const auto* a = std::get_if<Activation>(&node.operation)) text += to_string(a->kind);
-    for (const std::int32_t input : node.inputs) text += std::format(" {}", input);
-    text += '\n';
-  }
-  return text;
 }
 
 std::size_t index_of(const SearchSpace& space, std::string_view name) {

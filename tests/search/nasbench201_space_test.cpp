@@ -4,6 +4,8 @@
 
 #include <set>
 
+#include "search/cost_model.hpp"
+
 namespace finch::search {
 namespace {
 
@@ -53,6 +55,24 @@ TEST(NasBench201Space, InnerNodesAreInterchangeable) {
   EXPECT_EQ(canonical("230042"), canonical("320024"));
   EXPECT_NE(canonical("230042"), canonical("230024"));
   EXPECT_NE(canonical("234042"), canonical("324024"));  // an edge joins them: it has a direction
+}
+
+TEST(NasBench201Space, ACellWithoutAPathComputesNothing) {
+  for (const Genotype& cell : {Genotype{0, 0, 0, 0, 0, 0}, Genotype{3, 3, 3, 0, 0, 0}, Genotype{0, 0, 3, 0, 3, 3}})
+    EXPECT_THAT(space()->decode(cell).error().message, HasSubstr("no path joins its input and output"));
+}
+
+// 3x3 on every edge: three cells of six convolutions, two reductions.
+TEST(NasBench201Space, AgreesWithHandComputedCost) {
+  const auto network = space()->decode({3, 3, 3, 3, 3, 3});
+  ASSERT_TRUE(network) << network.error().message;
+  const auto square = [](std::int64_t from, std::int64_t to) { return 9 * from * to; };
+  const auto reduction = [&](std::int64_t from, std::int64_t to) {
+    return square(from, to) + square(to, to) + from * to;
+  };
+  const Cost cost = cost_of(*network);
+  EXPECT_EQ(cost.macs, 1024 * (square(3, 16) + 6 * square(16, 16)) + 256 * (reduction(16, 32) + 6 * square(32, 32)) +
+                           64 * (reduction(32, 64) + 6 * square(64, 64)) + 640);
 }
 
 TEST(NasBench201Space, RefusesWhatItCannotServe) {

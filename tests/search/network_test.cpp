@@ -53,6 +53,33 @@ TEST(Network, InfersTheShapeOfEveryOperation) {
   EXPECT_EQ(network->nodes.size(), 12U);
 }
 
+TEST(Network, SlicesJoinsAndShufflesChannels) {
+  NetworkBuilder builder({6, 9, 9});
+  const auto a = builder.add("a", ChannelSlice{0, 2}, {0});
+  const auto b = builder.add("b", ChannelSlice{2, 4}, {0});
+  EXPECT_EQ(builder.shape(b), (TensorShape{4, 9, 9}));
+  auto x = builder.add("joined", Concat{}, {b, a, b});
+  EXPECT_EQ(builder.shape(x), (TensorShape{10, 9, 9}));
+  x = builder.add("shuffle", ChannelShuffle{5}, {x});
+  EXPECT_EQ(builder.shape(x), (TensorShape{10, 9, 9}));
+  x = builder.add("average", AveragePool{.kernel_size = 3, .stride = 2, .padding = 1}, {x});
+  EXPECT_EQ(builder.shape(x), (TensorShape{10, 5, 5}));
+  builder.add("pool", GlobalAveragePool{}, {x});
+  EXPECT_TRUE(builder.finish());
+}
+
+TEST(Network, ChannelsThatAreNotThereAreAnError) {
+  EXPECT_THAT(error_with(ChannelSlice{2, 2}), HasSubstr("2 channels from 2 on are not in [3, 28, 28]"));
+  EXPECT_THAT(error_with(ChannelSlice{0, 0}), HasSubstr("0 channels"));
+  EXPECT_THAT(error_with(ChannelShuffle{2}), HasSubstr("2 groups do not divide 3 channels"));
+  EXPECT_THAT(error_with(Concat{}), HasSubstr("concat takes 2 or more inputs, not 1"));
+  EXPECT_THAT(error_with(AveragePool{.kernel_size = 2, .padding = 2}), HasSubstr("padding less than the kernel size"));
+  EXPECT_THAT(error_with(AveragePool{.kernel_size = 29}), HasSubstr("kernel of 29 does not fit"));
+  NetworkBuilder builder(kImage);
+  builder.add("joined", Concat{}, {0, builder.add("half", Resize{14, 14}, {0})});
+  EXPECT_THAT(error_of(builder), HasSubstr("cannot join [3, 28, 28] and [3, 14, 14]"));
+}
+
 TEST(Network, StridesRoundUpUnderSamePadding) {
   for (const std::int64_t kernel_size : {1, 3, 5, 7}) {
     for (std::int64_t size = 1; size <= 33; ++size) {
@@ -145,6 +172,10 @@ TEST(Network, NamesEveryOperation) {
   EXPECT_STREQ(operation_name(Input{}), "input");
   EXPECT_STREQ(operation_name(Convolution{}), "convolution");
   EXPECT_STREQ(operation_name(GlobalAveragePool{}), "global_average_pool");
+  EXPECT_STREQ(operation_name(ChannelSlice{}), "channel_slice");
+  EXPECT_STREQ(operation_name(Concat{}), "concat");
+  EXPECT_STREQ(operation_name(ChannelShuffle{}), "channel_shuffle");
+  EXPECT_STREQ(operation_name(AveragePool{}), "average_pool");
   EXPECT_STREQ(operation_name(Linear{}), "linear");
   EXPECT_STREQ(to_string(ActivationKind::hard_swish), "hard_swish");
 }

@@ -68,7 +68,8 @@ TEST(SearchSpace, RandomIsTheSameEverywhere) {
 TEST(SearchSpace, FactoryNamesTheKnownSpaces) {
   const auto unknown = make_search_space({.name = "resnet", .image = {3, 32, 32}, .classes = 10});
   ASSERT_FALSE(unknown);
-  EXPECT_THAT(unknown.error().message, HasSubstr("no search space 'resnet'; known: mobilenet, nasbench201"));
+  EXPECT_THAT(unknown.error().message,
+              HasSubstr("no search space 'resnet'; known: mobilenet, shufflenet, nasbench201"));
   for (const std::string& name : search_space_names()) {
     const auto space = make_search_space({.name = name, .image = {3, 32, 32}, .classes = 10});
     ASSERT_TRUE(space) << space.error().message;

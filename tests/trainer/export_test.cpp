@@ -14,6 +14,7 @@
 
 #include "search/cost_model.hpp"
 #include "search/search_space.hpp"
+#include "tests/search/sample_custom_space.hpp"
 #include "tests/trainer/sample_data.hpp"
 #include "tests/trainer/temporary_folder.hpp"
 #include "trainer/training.hpp"
@@ -88,7 +89,8 @@ void expect_parity(const search::SpaceConfig& config, int genotypes) {
   ASSERT_TRUE(space);
   std::mt19937_64 generator(1);
   for (int i = 0; i < genotypes; ++i) {
-    const search::Genotype genotype = (*space)->random(generator);
+    search::Genotype genotype = (*space)->random(generator);
+    while (!(*space)->decode(genotype)) genotype = (*space)->random(generator);  // a cell that computes nothing
     SCOPED_TRACE(search::to_string(genotype));
     torch::manual_seed(i);
     NetworkModule module((*space)->decode(genotype).value(),
@@ -124,16 +126,30 @@ TEST(ExportTest, ComputesWhatTheModuleComputesForGreyImagesOf28) {
 TEST(ExportTest, ComputesWhatTheModuleComputesForColourImagesOf32) {
   expect_parity({"mobilenet", {3, 32, 32}, 7}, 10);
 }
+TEST(ExportTest, ComputesWhatTheModuleComputesInTheShufflenetSpace) {
+  expect_parity({"shufflenet", {1, 28, 28}, 10}, 40);
+  expect_parity({"shufflenet", {3, 32, 32}, 7}, 10);
+}
+TEST(ExportTest, ComputesWhatTheModuleComputesInTheNasbench201Space) {
+  expect_parity({"nasbench201", {1, 28, 28}, 10}, 40);
+  expect_parity({"nasbench201", {3, 30, 30}, 7}, 10);
+}
+TEST(ExportTest, ComputesWhatTheModuleComputesInASpaceOfTheUsersOwn) {
+  expect_parity({"mine", {1, 28, 28}, 10, search::sample_custom_space()}, 40);
+  expect_parity({"mine", {3, 32, 32}, 7, search::sample_custom_space()}, 10);
+}
 TEST(ExportTest, ComputesWhatTheModuleComputesForColourImagesOf224) {
   expect_parity({"mobilenet", {3, 224, 224}, 100}, 2);
 }
 
-TEST(ExportTest, Int8AgreesWithFp32OnATrainedNetwork) {
+// Trains one network of the space and compares its two files on the test images.
+void expect_int8_agrees(const search::SpaceConfig& config, const search::Genotype& genotype) {
   const Dataset data = sample_dataset();
-  const auto space = search::make_search_space({"mobilenet", {1, kSampleSize, kSampleSize}, kSampleClasses});
+  const auto space = search::make_search_space(config);
   ASSERT_TRUE(space);
   torch::manual_seed(1);
-  NetworkModule module((*space)->decode((*space)->smallest()).value(), data.mean, data.stddev);
+  NetworkModule module((*space)->decode(genotype.empty() ? (*space)->smallest() : genotype).value(), data.mean,
+                       data.stddev);
   TrainingOptions options;
   options.epochs = 20;
   options.batch_size = 16;
@@ -149,6 +165,23 @@ TEST(ExportTest, Int8AgreesWithFp32OnATrainedNetwork) {
   proto.ParseFromString(int8);
   EXPECT_TRUE(
       std::ranges::any_of(proto.graph().node(), [](const auto& node) { return node.op_type() == "QuantizeLinear"; }));
+}
+
+constexpr search::TensorShape kSampleImage{1, kSampleSize, kSampleSize};
+
+TEST(ExportTest, Int8AgreesWithFp32OnATrainedNetwork) {
+  expect_int8_agrees({"mobilenet", kSampleImage, kSampleClasses}, {});
+}
+TEST(ExportTest, Int8AgreesWithFp32InTheShufflenetSpace) {
+  // Two units a stage: the second passes half of its channels by. Both branches.
+  expect_int8_agrees({"shufflenet", kSampleImage, kSampleClasses},
+                     {2, 1, 1, 0, 1, 3, 1, 1, 1, 1, 0, 1, 0, 0, 1, 3, 0, 0, 1, 0, 0});
+}
+TEST(ExportTest, Int8AgreesWithFp32InTheNasbench201Space) {
+  expect_int8_agrees({"nasbench201", kSampleImage, kSampleClasses}, {3, 4, 1, 1, 2, 3});
+}
+TEST(ExportTest, Int8AgreesWithFp32InASpaceOfTheUsersOwn) {
+  expect_int8_agrees({"mine", kSampleImage, kSampleClasses, search::sample_custom_space()}, {});
 }
 
 TEST(ExportTest, FlushesDenormalWeights) {

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include "search/search_algorithm.hpp"
+
 namespace finch::controller {
 namespace {
 
@@ -29,6 +31,25 @@ TEST_F(ConstraintsTest, TheLargestIsNearItsLimit) {
   EXPECT_EQ(extremes->smallest, space_->smallest());
   EXPECT_LE(macs(extremes->largest), 2'500'000);
   EXPECT_GE(macs(extremes->largest), 2'000'000);
+}
+
+// A cell of nasbench201 without a path from input to output: rejected before it is proposed, whatever the limits.
+TEST_F(ConstraintsTest, WhatIsNoNetworkIsNeverKept) {
+  const auto cells = search::make_search_space({.name = "nasbench201", .image = {1, 28, 28}, .classes = 10}).value();
+  EXPECT_FALSE(keeps({}, *cells, cells->smallest()));
+  EXPECT_TRUE(keeps({}, *cells, cells->largest()));
+  const auto extremes = extremes_within({}, *cells);
+  ASSERT_TRUE(extremes);
+  const auto macs_of = [&](const auto& cell) { return search::cost_of(cells->decode(cell).value()).macs; };
+  EXPECT_GT(macs_of(extremes->largest), 10 * macs_of(extremes->smallest));
+
+  search::AlgorithmConfig config;
+  config.admissible = [&](const search::Genotype& cell) { return keeps({}, *cells, cell); };
+  for (const std::string& name : search::search_algorithm_names()) {
+    config.name = name;
+    const auto algorithm = search::make_search_algorithm(config, *cells).value();
+    for (const search::Proposal& proposal : algorithm->ask(50)) EXPECT_TRUE(cells->decode(proposal.genotype));
+  }
 }
 
 TEST_F(ConstraintsTest, NothingKeepsAnImpossibleLimit) {
