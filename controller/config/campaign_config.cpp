@@ -36,7 +36,7 @@ std::expected<void, Error> read_space(TomlReader& reader, CampaignConfig& config
   if (table.has("file") && table.has("name")) table.complain("file", "give the name of a built-in space or a file");
   if (table.has("definition") && !table.has("file")) table.complain("definition", "it needs a file to be named after");
   table.done();
-  if (file.empty()) return {};
+  if (file.empty() || table.has("name")) return {};
   file = absolute_to(config.file, file);
   if (!table.has("definition")) {
     auto text = read_text(file);
