@@ -232,7 +232,7 @@ std::expected<void, Error> CampaignState::apply_extended(const Event& event) {
   stage_ends.erase("search");
   stage_ends.erase("finalists");
   if (!data) return {};
-  if (auto started = start_search(); !started) return started;
+  if (auto begun = start_search(); !begun) return begun;
   for (auto& [id, candidate] : candidates) {
     candidate.told.reset();
     std::erase_if(candidate.screens, [&](const auto& screen) { return !as_before(screen.first); });

@@ -11,7 +11,8 @@ using testing::IsEmpty;
 class FinalistChoiceTest : public testing::Test {
  protected:
   void add(search::CandidateId id, double latency_ms, std::vector<double> objectives, double violation = 0) {
-    CandidateState candidate{.id = id};
+    CandidateState candidate;
+    candidate.id = id;
     candidate.screens["local"].set_latency_median_ms(latency_ms);
     candidate.told = search::Outcome{.objectives = std::move(objectives), .violation = violation};
     state_.candidates[id] = std::move(candidate);
@@ -26,7 +27,7 @@ class FinalistChoiceTest : public testing::Test {
 TEST_F(FinalistChoiceTest, WithoutCandidatesThereIsNone) {
   EXPECT_THAT(choose(3), IsEmpty());
   add(1, 1, {}, 0.5);                              // too slow: never trained
-  state_.candidates[2] = CandidateState{.id = 2};  // still under way
+  state_.candidates[2] = CandidateState{};  // still under way
   EXPECT_THAT(choose(3), IsEmpty());
 }
 
