@@ -113,8 +113,7 @@ std::expected<Session, Error> run_session(LaunchRequest request, const MeasureTi
   for (const int look : tier.looks) {
     while (static_cast<int>(session.candidate_median_ms.size()) < look) {
       task.set_seed(static_cast<std::uint64_t>(session.launches));
-      auto event = settings.launcher(
-          request, [&](double share) { on_launch(session.launches, share); }, stop);
+      auto event = settings.launcher(request, [&](double share) { on_launch(session.launches, share); }, stop);
       if (!event) return std::unexpected(event.error());
       if (!event->has_latency() || event->latency().candidate_median_ms_size() != tier.rounds_per_launch ||
           event->latency().reference_median_ms_size() != tier.rounds_per_launch) {

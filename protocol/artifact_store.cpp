@@ -45,8 +45,8 @@ std::expected<Descriptor, Error> open_locked(const fs::path& path) {
   for (;;) {
     Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!file || !wait_for_lock(file.get())) return std::unexpected(write_error(path.parent_path(), 0, errno));
-    struct stat opened {};
-    struct stat named {};
+    struct stat opened{};
+    struct stat named{};
     if (::fstat(file.get(), &opened) == 0 && ::stat(path.c_str(), &named) == 0 && opened.st_ino == named.st_ino) {
       return file;
     }

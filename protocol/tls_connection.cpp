@@ -146,8 +146,7 @@ asio::awaitable<std::string> Connection::read_frames(std::function<void(std::str
   const auto self = shared_from_this();
   reading_ = true;
   last_heard_ = Clock::now();
-  asio::co_spawn(
-      stream_.get_executor(), [self] { return self->watch(); }, asio::detached);
+  asio::co_spawn(stream_.get_executor(), [self] { return self->watch(); }, asio::detached);
   const std::size_t limit = server_ && peer_name_.empty() ? kMaxJoinFrameBytes : kMaxFrameBytes;
   std::string frame;
   while (open_) {
@@ -196,8 +195,7 @@ void Connection::queue(std::expected<std::string, Error> frame) {
   queue_.push_back(std::move(*frame));
   if (writing_) return;
   writing_ = true;
-  asio::co_spawn(
-      stream_.get_executor(), [self = shared_from_this()] { return self->write_queue(); }, asio::detached);
+  asio::co_spawn(stream_.get_executor(), [self = shared_from_this()] { return self->write_queue(); }, asio::detached);
 }
 
 asio::awaitable<void> Connection::write_queue() {

@@ -72,7 +72,7 @@ void GaussianProcess::fit_kernel(const EncodedGenotypes& points, const VectorXd&
   Similarity similarity(points, points, settings_.relevance, decisions);
   double best = badness(similarity, targets, settings_);
   struct Axis {
-    double KernelSettings::*setting;
+    double KernelSettings::* setting;
     std::vector<double> grid;
   };
   static const std::vector<Axis> axes = {

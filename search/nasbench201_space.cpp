@@ -42,7 +42,7 @@ bool remove_dead(Graph& graph) {
 // of the reader's sum.
 bool merge_one(Graph& graph) {
   for (int node = 1; node < kOutput; ++node) {
-    const auto merge = [&](int Edge::*here, int Edge::*there) {
+    const auto merge = [&](int Edge::* here, int Edge::* there) {
       if (std::ranges::count(graph, node, here) != 1) return false;
       const auto edge = std::ranges::find(graph, node, here);
       if (edge->operation != kSkip) return false;

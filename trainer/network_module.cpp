@@ -142,9 +142,7 @@ torch::Tensor NetworkModule::apply(std::size_t index, const std::vector<torch::T
                    return torch::avg_pool2d(input(0), op.kernel_size, op.stride, op.padding, /*ceil_mode=*/false,
                                             /*count_include_pad=*/false);
                  },
-                 [&](const ir::GlobalAveragePool&) {
-                   return torch::adaptive_avg_pool2d(input(0), {1, 1});
-                 },
+                 [&](const ir::GlobalAveragePool&) { return torch::adaptive_avg_pool2d(input(0), {1, 1}); },
                  [&](const ir::Linear&) { return torch::linear(input(0).flatten(1), layer.weight, layer.bias); }},
       node.operation);
 }

@@ -48,7 +48,7 @@ Finding data_set() {
 }
 
 Finding disk(const std::filesystem::path& folder) {
-  struct statvfs space {};
+  struct statvfs space{};
   if (::statvfs(folder.c_str(), &space) != 0)
     return {"disk", State::warning, folder.string() + " cannot be asked for its free space"};
   const double gigabytes = static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize) / 1e9;

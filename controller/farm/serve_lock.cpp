@@ -18,7 +18,7 @@ namespace {
 
 // Locks of the open file, not of the process: they can be looked at without being taken, so looking disturbs nobody.
 struct flock whole_file() {
-  struct flock lock {};
+  struct flock lock{};
   lock.l_type = F_WRLCK;
   lock.l_whence = SEEK_SET;
   return lock;

@@ -204,13 +204,11 @@ TEST_F(Measure, WhatCannotBeDeployedIsRefused) {
 }
 
 TEST_F(Measure, AnErrorOfALaunchIsHandedOn) {
-  const auto outcome = measure("model.onnx", one_thread(), *find_tier("quick"),
-                               {.launcher =
-                                    [](const auto&, const auto&, const auto&) {
-                                      return std::unexpected(Error{"crashed", true});
-                                    },
-                                .files = SystemFiles(folder_.path())},
-                               {});
+  const auto outcome = measure(
+      "model.onnx", one_thread(), *find_tier("quick"),
+      {.launcher = [](const auto&, const auto&, const auto&) { return std::unexpected(Error{"crashed", true}); },
+       .files = SystemFiles(folder_.path())},
+      {});
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.error().message, "crashed");
   EXPECT_TRUE(outcome.error().retryable);

@@ -39,8 +39,7 @@ ChildRequest wish(const std::string& text) {
 
 // The result's text, or why there is none.
 std::string outcome_of(JobProcess& process, const ChildRequest& request, std::stop_token stop = {}) {
-  const auto event = process.run(
-      request, [](const ChildEvent&) {}, stop);
+  const auto event = process.run(request, [](const ChildEvent&) {}, stop);
   return event ? event->result().failure().message() : event.error().message;
 }
 

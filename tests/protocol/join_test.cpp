@@ -64,7 +64,7 @@ TEST_F(JoinTest, ABoardJoinsAndItsIdentityWorks) {
   EXPECT_EQ(joined->name, "pi-4-kitchen");
   EXPECT_EQ(joined->profile, "raspberry-pi-4");
   EXPECT_EQ(asked.token(), "one-time");
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::stat((folder / "new-board/key.pem").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0600u);
   EXPECT_FALSE(std::filesystem::exists(folder / "new-board/joining"));

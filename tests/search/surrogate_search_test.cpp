@@ -75,11 +75,9 @@ TEST(SurrogateSearch, UsesWhatIsKnownBeforehandExactly) {
   campaign.run(**make_search_algorithm(config, *space), 40);
   EXPECT_THAT(campaign.proposals, SizeIs(40));
   const AlgorithmConfig all{.name = "surrogate", .known_objectives = {cost, cost}};
-  SimulatedCampaign trivial{.evaluate =
-                                [&](const Genotype& genotype) {
-                                  return Outcome{.objectives = {cost(genotype), cost(genotype)}};
-                                },
-                            .workers = 1};
+  SimulatedCampaign trivial{
+      .evaluate = [&](const Genotype& genotype) { return Outcome{.objectives = {cost(genotype), cost(genotype)}}; },
+      .workers = 1};
   trivial.run(**make_search_algorithm(all, *space), 8);
   double least = 1e9;
   for (const Proposal& proposal : trivial.proposals) least = std::min(least, cost(proposal.genotype));
@@ -90,15 +88,9 @@ TEST(SurrogateSearch, AnObjectiveOfNoiseOrWithoutDifferencesDoesNotBreakIt) {
   const auto space = make("nasbench201");
   std::mt19937_64 generator(1);
   for (const auto& evaluate : std::vector<std::function<Outcome(const Genotype&)>>{
-           [&](const Genotype&) {
-             return Outcome{.objectives = {static_cast<double>(generator() % 1000), 1.0}};
-           },
-           [&](const Genotype&) {
-             return Outcome{.objectives = {0.0, 0.0}};
-           },
-           [&](const Genotype&) {
-             return Outcome{.objectives = {generator() % 9 == 0 ? 1e300 : 1.0, -1e300}};
-           },
+           [&](const Genotype&) { return Outcome{.objectives = {static_cast<double>(generator() % 1000), 1.0}}; },
+           [&](const Genotype&) { return Outcome{.objectives = {0.0, 0.0}}; },
+           [&](const Genotype&) { return Outcome{.objectives = {generator() % 9 == 0 ? 1e300 : 1.0, -1e300}}; },
            [&](const Genotype& genotype) {
              return Outcome{.objectives = {genotype[0] == 3 ? std::nan("") : 1.0, static_cast<double>(genotype[1])}};
            }}) {

@@ -120,8 +120,7 @@ TEST_F(TableReplay, KnowsCheapMetricsBeforehand) {
 TEST_F(TableReplay, StopsWhenAskedTo) {
   std::stop_source source;
   source.request_stop();
-  const auto stopped = replay_on_table(
-      table(), *space_, config(), [](double) {}, source.get_token());
+  const auto stopped = replay_on_table(table(), *space_, config(), [](double) {}, source.get_token());
   ASSERT_FALSE(stopped);
   EXPECT_EQ(stopped.error().exit_code, ExitCode::interrupted);
 }

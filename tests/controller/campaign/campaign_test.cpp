@@ -479,8 +479,7 @@ TEST_F(RunningCampaignTest, RunsToItsEndAndShowsItself) {
 TEST_F(RunningCampaignTest, StopsWhenInterruptedTakesItsJobsBackAndCanGoOn) {
   auto run = create("run", config());
   std::stop_source stop;
-  const auto ran = run->run(
-      home, store, [&](const CampaignStatus&) { stop.request_stop(); }, stop.get_token());
+  const auto ran = run->run(home, store, [&](const CampaignStatus&) { stop.request_stop(); }, stop.get_token());
   ASSERT_FALSE(ran);
   EXPECT_EQ(ran.error().exit_code, ExitCode::interrupted);
   EXPECT_THAT(ran.error().message, HasSubstr("finch resume " + folder("run").string()));

@@ -26,7 +26,7 @@ class FinalistChoiceTest : public testing::Test {
 
 TEST_F(FinalistChoiceTest, WithoutCandidatesThereIsNone) {
   EXPECT_THAT(choose(3), IsEmpty());
-  add(1, 1, {}, 0.5);                              // too slow: never trained
+  add(1, 1, {}, 0.5);                       // too slow: never trained
   state_.candidates[2] = CandidateState{};  // still under way
   EXPECT_THAT(choose(3), IsEmpty());
 }
