@@ -147,7 +147,7 @@ CampaignRun::Step CampaignRun::note(const std::string& text) {
 }
 
 CampaignRun::Step CampaignRun::step(const Home& home, FarmStore& store) {
-  if (!board_) board_ = std::make_unique<JobBoard>(store, state_.run_id);
+  if (!board_) board_ = std::make_unique<JobBoard>(store, state_.run_id, home.artifacts());
   if (auto refreshed = board_->refresh(); !refreshed) return refreshed;
   if (!state_.data) {
     // Asked for first: the trainer reads the data while the device is waited for.

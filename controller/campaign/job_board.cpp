@@ -1,5 +1,6 @@
 #include "controller/campaign/job_board.hpp"
 
+#include "protocol/artifact_references.hpp"
 #include "protocol/artifact_store.hpp"
 
 namespace finch::controller {
@@ -14,15 +15,38 @@ std::string job_key(const JobRequest& request) {
   return protocol::sha256_hex(job.SerializeAsString() + '\n' + request.depends_on + '\n' + FINCH_VERSION);
 }
 
+bool JobBoard::files_are_whole(const std::string& result) const {
+  protocol::JobResult message;
+  message.ParseFromString(result);
+  const protocol::ArtifactStore store(artifacts_);
+  bool whole = true;
+  for (const protocol::NamedArtifact& artifact : protocol::artifacts_named_by(message)) {
+    if (!protocol::is_sha256(artifact.sha256)) return false;
+    if (protocol::sha256_of_file(store.path_of(artifact.sha256)) == artifact.sha256) continue;
+    std::error_code ignored;
+    std::filesystem::remove(store.path_of(artifact.sha256), ignored);  // or it would stand in the new one's way
+    whole = false;
+  }
+  return whole;
+}
+
+std::expected<JobStatus, Error> JobBoard::submit(const std::string& key, const JobRequest& request) {
+  const Submission submission{.key = key,
+                              .campaign = campaign_,
+                              .target = request.target,
+                              .priority = request.priority,
+                              .job = request.job.SerializeAsString()};
+  auto status = store_.submit(submission);
+  if (!status || status->state != JobState::done || files_are_whole(status->result)) return status;
+  if (auto forgotten = store_.forget_result(key); !forgotten) return std::unexpected(forgotten.error());
+  return store_.submit(submission);
+}
+
 std::expected<std::optional<JobOutcome>, Error> JobBoard::result_of(const JobRequest& request) {
   const std::string key = job_key(request);
   auto job = jobs_.find(key);
   if (job == jobs_.end()) {
-    auto status = store_.submit({.key = key,
-                                 .campaign = campaign_,
-                                 .target = request.target,
-                                 .priority = request.priority,
-                                 .job = request.job.SerializeAsString()});
+    auto status = submit(key, request);
     if (!status) return std::unexpected(status.error());
     job = jobs_.emplace(key, AskedJob{request.description, request.target, std::move(*status)}).first;
   }

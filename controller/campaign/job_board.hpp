@@ -3,6 +3,7 @@
 #pragma once
 
 #include <expected>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -33,9 +34,12 @@ struct AskedJob {
 
 class JobBoard {
  public:
-  JobBoard(FarmStore& store, std::string campaign) : store_(store), campaign_(std::move(campaign)) {}
+  // `artifacts`: the home's folder of these.
+  JobBoard(FarmStore& store, std::string campaign, std::filesystem::path artifacts)
+      : store_(store), campaign_(std::move(campaign)), artifacts_(std::move(artifacts)) {}
 
-  // The result when it is there; nothing while the job is queued or runs. Submits it the first time.
+  // The result when it is there; nothing while the job is queued or runs. Submits it the first time. An earlier result
+  // whose files are gone or damaged is not reused: the job is done again.
   std::expected<std::optional<JobOutcome>, Error> result_of(const JobRequest& request);
   // Asks the farm again for the states of the unfinished jobs.
   std::expected<void, Error> refresh();
@@ -43,8 +47,13 @@ class JobBoard {
   const std::map<std::string, AskedJob>& jobs() const { return jobs_; }
 
  private:
+  std::expected<JobStatus, Error> submit(const std::string& key, const JobRequest& request);
+  // Whether every file that the result names is there, as its hash says; what is damaged is removed.
+  bool files_are_whole(const std::string& result) const;
+
   FarmStore& store_;
   std::string campaign_;
+  std::filesystem::path artifacts_;
   std::map<std::string, AskedJob> jobs_;  // by key; finished ones stay, so that asking again costs nothing
 };
 

@@ -6,14 +6,15 @@
 #include <string>
 
 #include "controller/campaign/job_board.hpp"
+#include "controller/farm/home.hpp"
 
 namespace finch::controller {
 
 class FarmQuestion {
  public:
   // `campaign`: a name that no campaign has; what it asked for is withdrawn in the end.
-  FarmQuestion(FarmStore& store, const std::string& campaign, std::stop_token stop)
-      : store_(store), board_(store, campaign), stop_(std::move(stop)) {}
+  FarmQuestion(const Home& home, FarmStore& store, const std::string& campaign, std::stop_token stop)
+      : store_(store), board_(store, campaign, home.artifacts()), stop_(std::move(stop)) {}
   ~FarmQuestion() { board_.withdraw_all(); }
 
   // Says on stderr what it waits for. Errors: the job failed, `stop` was requested (exit code `interrupted`).

@@ -180,7 +180,7 @@ ExitCode plan(const std::string& file, bool json) {
   if (!host) return fail(host.error());
   auto store = FarmStore::open(home->farm_db());
   if (!store) return fail(store.error());
-  FarmQuestion farm(*store, "plan", interrupt.token());
+  FarmQuestion farm(*home, *store, "plan", interrupt.token());
   Planner planner{.config = *config, .farm = farm};
   const auto facts = planner.facts();
   if (!facts) return fail(facts.error());

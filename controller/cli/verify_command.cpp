@@ -58,7 +58,7 @@ ExitCode verify(const std::string& run, bool as_json) {
   if (!host) return fail(host.error());
   auto store = FarmStore::open(home->farm_db());
   if (!store) return fail(store.error());
-  FarmQuestion farm(*store, "verify", interrupt.token());
+  FarmQuestion farm(*home, *store, "verify", interrupt.token());
   const auto checks = (*campaign)->verify(*home, [&](const JobRequest& request) { return farm.ask(request); });
   if (!checks) return fail(checks.error());
   if (as_json) {

@@ -95,6 +95,17 @@ std::expected<JobStatus, Error> FarmStore::submit(const Submission& submission) 
   });
 }
 
+std::expected<void, Error> FarmStore::forget_result(const std::string& key) {
+  return state_->transact([&] {
+    state_->database
+        .prepare(
+            "UPDATE jobs SET state = 'queued', attempts = 0, worker = '', progress = 0, message = '', result = '' "
+            "WHERE key = ? AND state = 'done'")
+        .bind(key)
+        .run();
+  });
+}
+
 std::expected<std::optional<JobStatus>, Error> FarmStore::find(const std::string& key) {
   const std::scoped_lock lock(state_->mutex);
   try {

@@ -75,6 +75,8 @@ class FarmStore {
   // Idempotent. A job that failed or was cancelled is queued anew; one that is done stays done.
   std::expected<JobStatus, Error> submit(const Submission& submission);
   std::expected<std::optional<JobStatus>, Error> find(const std::string& key);
+  // A job that is done is queued anew: its result is of no use any more.
+  std::expected<void, Error> forget_result(const std::string& key);
   // The campaign no longer wants its unfinished jobs (all, or those named); those nobody wants are cancelled.
   std::expected<void, Error> withdraw(const std::string& campaign, std::span<const std::string> keys = {});
   // Changes whenever another connection or process wrote: cheap to poll.

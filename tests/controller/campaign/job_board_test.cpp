@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "protocol/artifact_store.hpp"
 #include "tests/controller/campaign/memory_folder.hpp"
 
 namespace finch::controller {
@@ -87,8 +88,27 @@ class JobBoardTest : public testing::Test {
   FarmStore store_ = FarmStore::open(folder_.path() / "farm.db").value();
 };
 
+TEST_F(JobBoardTest, AResultWhoseFileIsDamagedIsNotReused) {
+  protocol::ArtifactStore artifacts(folder_.path() / "artifacts");
+  const std::string hash = artifacts.add_bytes("weights").value();
+  JobBoard first(store_, "first", folder_.path() / "artifacts");
+  EXPECT_FALSE(first.result_of(training())->has_value());
+  const auto token = store_.lease(store_.queued()->front().key, "worker")->value();
+  protocol::JobResult result;
+  result.mutable_trained_candidate()->mutable_checkpoint()->set_sha256(hash);
+  ASSERT_TRUE(store_.complete(job_key(training()), token, result.SerializeAsString(), false).value());
+  JobBoard second(store_, "second", folder_.path() / "artifacts");
+  EXPECT_TRUE(second.result_of(training())->value().reused);
+
+  std::filesystem::resize_file(artifacts.path_of(hash), 3);
+  JobBoard third(store_, "third", folder_.path() / "artifacts");
+  EXPECT_FALSE(third.result_of(training())->has_value());
+  EXPECT_EQ(store_.queued()->size(), 1u);
+  EXPECT_FALSE(artifacts.has(hash));  // out of the way of the one that comes
+}
+
 TEST_F(JobBoardTest, GivesTheResultWhenItIsThere) {
-  JobBoard board(store_, "campaign");
+  JobBoard board(store_, "campaign", folder_.path() / "artifacts");
   EXPECT_FALSE(board.result_of(measuring())->has_value());
   EXPECT_FALSE(board.result_of(measuring())->has_value());
   EXPECT_EQ(store_.queued()->size(), 1u);
@@ -101,20 +121,20 @@ TEST_F(JobBoardTest, GivesTheResultWhenItIsThere) {
 }
 
 TEST_F(JobBoardTest, SaysWhatAnotherCampaignHadRecorded) {
-  JobBoard first(store_, "first");
+  JobBoard first(store_, "first", folder_.path() / "artifacts");
   ASSERT_TRUE(first.result_of(measuring()));
   serve();
-  JobBoard second(store_, "second");
+  JobBoard second(store_, "second", folder_.path() / "artifacts");
   EXPECT_TRUE(second.result_of(measuring()).value()->reused);
   // The first itself, resumed before it took the result in.
-  JobBoard resumed(store_, "first");
+  JobBoard resumed(store_, "first", folder_.path() / "artifacts");
   EXPECT_FALSE(resumed.result_of(measuring()).value()->reused);
 }
 
 TEST_F(JobBoardTest, DoesNotCallReusedWhatRanWhenItWasAskedFor) {
-  JobBoard first(store_, "first");
+  JobBoard first(store_, "first", folder_.path() / "artifacts");
   ASSERT_TRUE(first.result_of(measuring()));
-  JobBoard second(store_, "second");
+  JobBoard second(store_, "second", folder_.path() / "artifacts");
   EXPECT_FALSE(second.result_of(measuring())->has_value());
   serve();
   ASSERT_TRUE(second.refresh());
@@ -122,19 +142,19 @@ TEST_F(JobBoardTest, DoesNotCallReusedWhatRanWhenItWasAskedFor) {
 }
 
 TEST_F(JobBoardTest, GivesAFailureAndTriesAgainOnlyAfterAResume) {
-  JobBoard board(store_, "campaign");
+  JobBoard board(store_, "campaign", folder_.path() / "artifacts");
   ASSERT_TRUE(board.result_of(measuring()));
   serve(true);
   ASSERT_TRUE(board.refresh());
   EXPECT_EQ(board.result_of(measuring()).value()->result.failure().message(), "it broke");
   EXPECT_TRUE(store_.queued()->empty());
-  JobBoard resumed(store_, "campaign");
+  JobBoard resumed(store_, "campaign", folder_.path() / "artifacts");
   EXPECT_FALSE(resumed.result_of(measuring())->has_value());
   EXPECT_EQ(store_.queued()->size(), 1u);
 }
 
 TEST_F(JobBoardTest, TakesItsJobsBack) {
-  JobBoard board(store_, "campaign");
+  JobBoard board(store_, "campaign", folder_.path() / "artifacts");
   ASSERT_TRUE(board.result_of(measuring()));
   ASSERT_TRUE(board.result_of(training()));
   EXPECT_EQ(store_.queued()->size(), 2u);

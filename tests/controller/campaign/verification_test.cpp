@@ -19,7 +19,7 @@ class VerificationTest : public testing::Test, protected CampaignFixture {
 
   std::expected<std::vector<FileCheck>, Error> verify() {
     auto run = open("run");
-    JobBoard board(store, "verify");
+    JobBoard board(store, "verify", home.artifacts());
     return run->verify(home, [&](const JobRequest& request) -> std::expected<protocol::JobResult, Error> {
       (void)board.result_of(request);
       farm.serve_all();
