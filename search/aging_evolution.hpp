@@ -12,7 +12,7 @@ namespace finch::search {
 class AgingEvolution : public SearchAlgorithm {
  public:
   AgingEvolution(const AlgorithmConfig& config, const SearchSpace& space)
-      : config_(config), space_(space), generator_(config.seed), log_(space, config.admissible) {}
+      : config_(config), space_(space), generator_(config.seed), log_(space, config.admissible, config.candidates) {}
   std::vector<Proposal> ask(std::size_t n) override;
   void tell(CandidateId id, const Outcome& outcome) override;
   CandidateId adopt(const Genotype& genotype) override;

@@ -18,7 +18,7 @@ Nsga2::Nsga2(const AlgorithmConfig& config, const SearchSpace& space)
     : config_(config),
       space_(space),
       generator_(config.seed),
-      log_(space, config.admissible),
+      log_(space, config.admissible, config.candidates),
       design_(space, [this](const Genotype& genotype) { return log_.is_new(genotype); }) {}
 
 std::optional<Genotype> Nsga2::initial() {

@@ -65,6 +65,11 @@ std::optional<Genotype> ProposalLog::new_random(std::mt19937_64& generator) cons
     genotype = space_.canonical(genotype);
     if (is_new(genotype)) return genotype;
   }
+  std::vector<const Genotype*> left;
+  for (const Genotype& candidate : candidates_) {
+    if (is_new(candidate)) left.push_back(&candidate);
+  }
+  if (!left.empty()) return *left[static_cast<std::size_t>(generator() % left.size())];
   return std::nullopt;
 }
 

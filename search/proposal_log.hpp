@@ -13,8 +13,9 @@ namespace finch::search {
 
 class ProposalLog {
  public:
-  ProposalLog(const SearchSpace& space, std::function<bool(const Genotype&)> admissible)
-      : space_(space), admissible_(std::move(admissible)) {}
+  ProposalLog(const SearchSpace& space, std::function<bool(const Genotype&)> admissible,
+              std::vector<Genotype> candidates = {})
+      : space_(space), admissible_(std::move(admissible)), candidates_(std::move(candidates)) {}
 
   // Neither proposed before nor excluded by a constraint that is known beforehand.
   bool is_new(const Genotype& genotype) const;
@@ -28,7 +29,8 @@ class ProposalLog {
 
   const Genotype& genotype(CandidateId id) const { return genotypes_[id - 1]; }
   // Tries random genotypes until one is new: first over the whole space, then, as constraints forbid above all what is
-  // costly, over a part that shrinks towards the smallest network. Nothing after a bounded number of failures.
+  // costly, over a part that shrinks towards the smallest network; then the candidates that were named. Nothing after a
+  // bounded number of failures.
   std::optional<Genotype> new_random(std::mt19937_64& generator) const;
 
  private:
@@ -36,6 +38,7 @@ class ProposalLog {
 
   const SearchSpace& space_;
   std::function<bool(const Genotype&)> admissible_;
+  std::vector<Genotype> candidates_;
   std::vector<Genotype> genotypes_;  // by id - 1
   std::set<Genotype> seen_;
   std::set<CandidateId> open_;

@@ -9,7 +9,7 @@ namespace finch::search {
 class RandomSearch : public SearchAlgorithm {
  public:
   RandomSearch(const AlgorithmConfig& config, const SearchSpace& space)
-      : generator_(config.seed), log_(space, config.admissible) {}
+      : generator_(config.seed), log_(space, config.admissible, config.candidates) {}
   std::vector<Proposal> ask(std::size_t n) override;
   void tell(CandidateId id, const Outcome& outcome) override { log_.tell(id, outcome); }
   CandidateId adopt(const Genotype& genotype) override { return log_.adopt(genotype); }

@@ -67,6 +67,8 @@ struct AlgorithmConfig {
   std::vector<std::function<double(const Genotype&)>> known_objectives = {};
   // Constraints that are known before any evaluation (parameters, MACs, memory): false rejects the genotype unasked.
   std::function<bool(const Genotype&)> admissible = {};
+  // Where hardly any genotype of a large space is admissible, those that are (canonical): they could not be found.
+  std::vector<Genotype> candidates = {};
 };
 
 // `space` must outlive the algorithm. Errors: unknown name (lists the known ones), no objective, population < 4, a

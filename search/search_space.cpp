@@ -11,6 +11,11 @@
 #include "search/shufflenet_space.hpp"
 
 namespace finch::search {
+namespace {
+
+constexpr std::string_view kDigits = "0123456789abcdefghijklmnopqrstuvwxyz";
+
+}  // namespace
 
 bool SearchSpace::valid(const Genotype& genotype) const {
   const auto all = decisions();
@@ -83,6 +88,23 @@ std::expected<Genotype, Error> parse_genotype(std::string_view text) {
     if (next == end) return genotype;
     at = next + 1;
   }
+}
+
+std::string to_digits(const Genotype& genotype) {
+  std::string text;
+  for (const int choice : genotype) text += kDigits.at(static_cast<std::size_t>(choice));
+  return text;
+}
+
+std::expected<Genotype, Error> parse_digits(std::string_view text) {
+  Genotype genotype;
+  for (const char digit : text) {
+    const std::size_t choice = kDigits.find(digit);
+    if (choice == std::string_view::npos)
+      return std::unexpected(Error{std::format("'{}' is no genotype of digits", text)});
+    genotype.push_back(static_cast<int>(choice));
+  }
+  return genotype;
 }
 
 }  // namespace finch::search

@@ -68,4 +68,8 @@ std::vector<std::string> search_space_names();  // those built in
 std::string to_string(const Genotype& genotype);
 std::expected<Genotype, Error> parse_genotype(std::string_view text);
 
+// "021": how it is written in tables, a digit (0-9, then a-z) a decision. REQUIRES: no choice beyond 35.
+std::string to_digits(const Genotype& genotype);
+std::expected<Genotype, Error> parse_digits(std::string_view text);
+
 }  // namespace finch::search

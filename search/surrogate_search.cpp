@@ -40,7 +40,7 @@ SurrogateSearch::SurrogateSearch(const AlgorithmConfig& config, const SearchSpac
     : config_(config),
       space_(space),
       generator_(config.seed),
-      log_(space, config.admissible),
+      log_(space, config.admissible, config.candidates),
       evolution_(config, space),
       encoding_(space),
       objectives_(config.objectives) {}
@@ -255,6 +255,10 @@ void SurrogateSearch::enumerate() {
     distinct.insert(space_.canonical(genotype));
   }
   enumerable_ = count <= kGenotypes && distinct.size() <= kCanonical;
+  if (!enumerable_ && !config_.candidates.empty()) {
+    distinct = {config_.candidates.begin(), config_.candidates.end()};
+    enumerable_ = true;
+  }
   if (!enumerable_) return;
   std::vector<Genotype> all(distinct.begin(), distinct.end());
   if (config_.admissible) std::erase_if(all, [&](const Genotype& genotype) { return !config_.admissible(genotype); });

@@ -59,7 +59,7 @@ UNsga3::UNsga3(const AlgorithmConfig& config, const SearchSpace& space)
     : config_(config),
       space_(space),
       generator_(config.seed),
-      log_(space, config.admissible),
+      log_(space, config.admissible, config.candidates),
       directions_(reference_directions(config.objectives, config.population)) {}
 
 // Section III: of one niche the better front, then the closer to the direction; of different niches either.

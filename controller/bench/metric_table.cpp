@@ -37,12 +37,10 @@ std::vector<std::string_view> split(std::string_view line) {
   return cells;
 }
 
-std::expected<search::Genotype, std::string> parse_digits(std::string_view text, const search::SearchSpace& space) {
-  search::Genotype genotype;
-  for (const char digit : text) {
-    if (digit < '0' || digit > '9') return std::unexpected(std::format("'{}' is no genotype of digits", text));
-    genotype.push_back(digit - '0');
-  }
+std::expected<search::Genotype, std::string> genotype_of(std::string_view text, const search::SearchSpace& space) {
+  auto parsed = search::parse_digits(text);
+  if (!parsed) return std::unexpected(parsed.error().message);
+  search::Genotype genotype = std::move(*parsed);
   if (genotype.size() != space.decisions().size()) {
     return std::unexpected(std::format("genotype '{}' has {} digits; the space {} has {} decisions", text,
                                        genotype.size(), space.name(), space.decisions().size()));
@@ -53,12 +51,6 @@ std::expected<search::Genotype, std::string> parse_digits(std::string_view text,
 }
 
 }  // namespace
-
-std::string digits(const search::Genotype& genotype) {
-  std::string text;
-  for (const int choice : genotype) text += static_cast<char>('0' + choice);
-  return text;
-}
 
 std::expected<std::string, Error> read_packed(const std::filesystem::path& file) {
   std::error_code ignored;
@@ -113,7 +105,7 @@ std::expected<MetricTable, Error> MetricTable::parse(const std::string& text, co
     }
     if (cells.size() != header.size())
       return wrong(file, number, std::format("{} cells; the header has {}", cells.size(), header.size()));
-    auto genotype = parse_digits(cells.front(), space);
+    auto genotype = genotype_of(cells.front(), space);
     if (!genotype) return wrong(file, number, "genotype: " + genotype.error());
     if (!seen.insert(*genotype).second)
       return wrong(file, number, std::format("genotype: '{}' comes twice", cells.front()));
@@ -142,6 +134,12 @@ std::expected<MetricTable, Error> MetricTable::parse(const std::string& text, co
 const MetricTable::Row* MetricTable::find(const search::Genotype& canonical) const {
   const auto found = by_network_.find(canonical);
   return found == by_network_.end() ? nullptr : &rows_[found->second];
+}
+
+std::vector<search::Genotype> MetricTable::networks() const {
+  std::vector<search::Genotype> all;
+  for (const auto& [network, row] : by_network_) all.push_back(network);
+  return all;
 }
 
 }  // namespace finch::controller

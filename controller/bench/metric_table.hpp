@@ -32,14 +32,13 @@ class MetricTable {
   const std::vector<Row>& rows() const { return rows_; }
   // Of this very genotype; where the table lacks it, of the first row that is the same network.
   const Row* find(const search::Genotype& canonical) const;
+  std::vector<search::Genotype> networks() const;  // canonical, each once
 
  private:
   std::vector<Row> rows_;
   std::map<search::Genotype, std::size_t> by_network_;
 };
 
-// "012344": as in the table.
-std::string digits(const search::Genotype& genotype);
 // The whole file, unpacked where it is gzip.
 std::expected<std::string, Error> read_packed(const std::filesystem::path& file);
 

@@ -47,7 +47,7 @@ std::expected<std::vector<PredictorScore>, Error> replay_predictor(const MetricT
     for (std::size_t i = 0; i < row.values.size(); ++i) {
       if (row.values[i] > 0) continue;
       return std::unexpected(Error{std::format("{} of genotype {} is {}; a cost to predict is positive",
-                                               config.columns()[i], digits(row.genotype), row.values[i]),
+                                               config.columns()[i], search::to_digits(row.genotype), row.values[i]),
                                    ExitCode::usage});
     }
   }

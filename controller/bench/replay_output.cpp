@@ -48,7 +48,9 @@ std::string to_jsonl(const Replay& replay, const ReplayConfig& config) {
     for (std::size_t i = 0; i < run.size(); ++i) {
       Json values = Json::object();
       for (std::size_t k = 0; k < columns.size(); ++k) values[columns[k]] = run[i].values[k];
-      text += Json{{"seed", seed}, {"index", i + 1}, {"genotype", digits(run[i].genotype)}, {"values", values}}.dump();
+      text +=
+          Json{{"seed", seed}, {"index", i + 1}, {"genotype", search::to_digits(run[i].genotype)}, {"values", values}}
+              .dump();
       text += '\n';
     }
   }

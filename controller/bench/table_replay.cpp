@@ -38,6 +38,7 @@ search::AlgorithmConfig settings(const MetricTable& table, const ReplayConfig& c
   result.objectives = columns.size();
   result.population = config.population;
   result.admissible = [&table](const search::Genotype& genotype) { return table.find(genotype) != nullptr; };
+  result.candidates = table.networks();
   for (std::size_t i = 0; i < columns.size(); ++i) {
     if (std::ranges::find(config.cheap, columns[i]) == config.cheap.end()) {
       result.known_objectives.emplace_back();

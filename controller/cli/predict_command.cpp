@@ -5,19 +5,21 @@
 #include "controller/cli/commands.hpp"
 #include "controller/cli/interrupt.hpp"
 #include "controller/cli/progress_bar.hpp"
+#include "controller/cli/table_space.hpp"
 
 namespace finch::controller {
 namespace {
 
 struct Arguments {
-  std::string table, space = "nasbench201";
+  std::string table;
+  TableSpace space;
   bool json = false;
   PredictorReplayConfig replay;
 };
 
 ExitCode predict(const Arguments& arguments) {
-  const auto space = search::make_search_space({.name = arguments.space, .image = {3, 32, 32}, .classes = 10});
-  if (!space) return fail({space.error().message, ExitCode::usage});
+  const auto space = arguments.space.make();
+  if (!space) return fail(space.error());
   const auto table = MetricTable::read(arguments.table, **space, arguments.replay.columns());
   if (!table) return fail(table.error());
   const Interrupt interrupt;
@@ -39,7 +41,7 @@ void add_predict_command(CLI::App& table_bench, Command& chosen) {
   CLI::App* command = table_bench.add_subcommand("predict", "How well a device's costs are predicted from few samples");
   command->add_option("--table", arguments->table, "CSV, plain or gzip: genotype (a digit a decision), metrics")
       ->required();
-  command->add_option("--space", arguments->space, "The space of the genotypes")->capture_default_str();
+  arguments->space.add_options(*command);
   command->add_option("--metric", replay.metric, "The column to predict")->required();
   command->add_option("--known", replay.known, "Columns of devices that are known already");
   command->add_option("--known-samples", replay.known_samples, "Measurements of each known device")

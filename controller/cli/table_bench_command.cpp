@@ -7,6 +7,7 @@
 #include "controller/cli/commands.hpp"
 #include "controller/cli/interrupt.hpp"
 #include "controller/cli/progress_bar.hpp"
+#include "controller/cli/table_space.hpp"
 #include "controller/config/toml_reader.hpp"
 #include "search/search_algorithm.hpp"
 
@@ -14,7 +15,8 @@ namespace finch::controller {
 namespace {
 
 struct Arguments {
-  std::string table, space = "nasbench201", out;
+  std::string table, out;
+  TableSpace space;
   bool json = false;
   ReplayConfig replay;
 };
@@ -42,8 +44,8 @@ std::expected<void, Error> check(const Arguments& arguments) {
 
 ExitCode table_bench(const Arguments& arguments) {
   if (const auto checked = check(arguments); !checked) return fail(checked.error());
-  const auto space = search::make_search_space({.name = arguments.space, .image = {3, 32, 32}, .classes = 10});
-  if (!space) return fail({space.error().message, ExitCode::usage});
+  const auto space = arguments.space.make();
+  if (!space) return fail(space.error());
   const auto table = MetricTable::read(arguments.table, **space, arguments.replay.columns());
   if (!table) return fail(table.error());
   std::ofstream out;
@@ -71,7 +73,7 @@ void add_table_bench_command(CLI::App& app, Command& chosen) {
   ReplayConfig& replay = arguments->replay;
   CLI::App* command = app.add_subcommand("table-bench", "Replay a search on a table of measurements");
   command->add_option("--table", arguments->table, "CSV, plain or gzip: genotype (a digit a decision), metrics");
-  command->add_option("--space", arguments->space, "The space of the genotypes")->capture_default_str();
+  arguments->space.add_options(*command);
   command->add_option("--maximize", replay.maximize, "Columns in percent; told as error, 100 - value");
   command->add_option("--minimize", replay.minimize, "Columns of costs");
   command->add_option("--cheap", replay.cheap, "Objectives that are known before an evaluation");

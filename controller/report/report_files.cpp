@@ -5,9 +5,9 @@
 #include <cstring>
 #include <format>
 #include <set>
-#include <string_view>
 
 #include "controller/report/report.hpp"
+#include "search/search_space.hpp"
 
 namespace finch::controller {
 namespace {
@@ -55,7 +55,6 @@ std::expected<void, Error> write_atomically(const std::filesystem::path& path, c
 }
 
 std::string evaluations_csv(const CampaignResult& result) {
-  constexpr std::string_view kDigits = "0123456789abcdefghijklmnopqrstuvwxyz";
   std::set<std::string> devices;
   for (const CandidatePoint& candidate : result.candidates) {
     for (const auto& [device, latency] : candidate.latency_by_device_ms) devices.insert(device);
@@ -64,7 +63,7 @@ std::string evaluations_csv(const CampaignResult& result) {
   for (const std::string& device : devices) text += "," + csv_field("latency@" + device);
   text += ",candidate,outcome\n";
   for (const CandidatePoint& candidate : result.candidates) {
-    for (const int choice : candidate.genotype) text += kDigits.at(static_cast<std::size_t>(choice));
+    text += search::to_digits(candidate.genotype);
     const auto number = [](const std::optional<double>& value) { return value ? std::format("{}", *value) : ""; };
     const auto top1 = candidate.validation_top1.transform([](double share) { return 100 * share; });
     text += std::format(",{},{},{},{},{}", number(top1), number(candidate.latency_ms), candidate.parameters,

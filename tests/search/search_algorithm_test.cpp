@@ -66,6 +66,23 @@ class EveryAlgorithm : public testing::TestWithParam<std::string> {
 INSTANTIATE_TEST_SUITE_P(Search, EveryAlgorithm, testing::ValuesIn(search_algorithm_names()),
                          [](const auto& tested) { return tested.param; });
 
+TEST_P(EveryAlgorithm, FindsTheFewCandidatesThatThereAre) {
+  const auto space = mobilenet();
+  std::mt19937_64 generator(3);
+  std::set<Genotype> candidates;
+  while (candidates.size() < 30) candidates.insert(space->random(generator));
+  auto algorithm = make_search_algorithm({.name = GetParam(),
+                                          .admissible = [&](const Genotype& one) { return candidates.contains(one); },
+                                          .candidates = {candidates.begin(), candidates.end()}},
+                                         *space);
+  ASSERT_TRUE(algorithm) << algorithm.error().message;
+  SimulatedCampaign campaign{.evaluate = toy_outcome};
+  campaign.run(**algorithm, 40);
+  std::set<Genotype> found;
+  for (const Proposal& proposal : campaign.proposals) found.insert(proposal.genotype);
+  EXPECT_EQ(found, candidates);
+}
+
 TEST_P(EveryAlgorithm, GoesOnFromWhatAnotherSearchFound) {
   const auto space = mobilenet();
   const auto before = make(*space, 7);

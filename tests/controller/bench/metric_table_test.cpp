@@ -33,7 +33,7 @@ TEST_F(MetricTables, ReadsTheColumnsThatAreAskedFor) {
   ASSERT_TRUE(table) << table.error().message;
   ASSERT_THAT(table->rows(), SizeIs(2));
   EXPECT_THAT(table->rows()[0].values, ElementsAre(90, 1.5));
-  EXPECT_EQ(digits(table->rows()[0].genotype), "012340");
+  EXPECT_EQ(search::to_digits(table->rows()[0].genotype), "012340");
   EXPECT_THAT(table->rows()[1].values, ElementsAre(80, 20));
 }
 
@@ -66,7 +66,8 @@ TEST_F(MetricTables, SaysWhereAndWhatIsWrong) {
   EXPECT_THAT(error("genotype,top1,ms\n0003,1,1\n"), HasSubstr("'0003' has 4 digits; the space nasbench201 has 6"));
   EXPECT_THAT(error("genotype,top1,ms\n000900,1,1\n"), HasSubstr("'000900' does not belong to the space nasbench201"));
   EXPECT_THAT(error("genotype,top1,ms\n0,0,0\n"), HasSubstr("has 1 digits"));
-  EXPECT_THAT(error("genotype,top1,ms\nx,0,0\n"), HasSubstr("'x' is no genotype"));
+  EXPECT_THAT(error("genotype,top1,ms\n0x3300,0,0\n"), HasSubstr("'0x3300' does not belong"));
+  EXPECT_THAT(error("genotype,top1,ms\n0-3300,0,0\n"), HasSubstr("'0-3300' is no genotype of digits"));
   EXPECT_THAT(error("genotype,top1,ms\n000300,1,1\n000300,1,1\n"),
               HasSubstr("t.csv:3: genotype: '000300' comes twice"));
   EXPECT_THAT(error("genotype,top1,ms\n000300,,1\n"), HasSubstr("no row has all the columns"));

@@ -21,7 +21,7 @@ class PredictorReplay : public testing::Test {
       for (int k = 0, rest = i; k < 6; ++k, rest /= 5) genotype.push_back(rest % 5);
       const auto parts = space_->workload(genotype);
       const double ms = least + 2 * parts[parts.size() - 3] + 9 * parts[parts.size() - 2];
-      text += std::format("{},{},{}\n", digits(genotype), ms, 3 * ms + 1);
+      text += std::format("{},{},{}\n", search::to_digits(genotype), ms, 3 * ms + 1);
     }
     return *MetricTable::parse(text, "t.csv", *space_, {"here", "there"});
   }

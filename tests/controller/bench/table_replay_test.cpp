@@ -30,7 +30,7 @@ class TableReplay : public testing::Test {
       std::string cells = std::format("{},{}", 95 - 60 / (1 + features[1] + 2 * features[2] + features[7]),
                                       1 + 2 * features[1] + 9 * features[2] + features[3]);
       if (poison) cells = poison(space_->canonical(genotype)).value_or(cells);
-      text += std::format("{},{}\n", digits(genotype), cells);
+      text += std::format("{},{}\n", search::to_digits(genotype), cells);
     }
     return *MetricTable::parse(text, "t.csv", *space_, {"top1", "ms"});
   }
