@@ -121,8 +121,7 @@ void add_run_commands(CLI::App& app, Command& chosen) {
           ->type_name("DIR");
   run_command
       ->add_option("--extend", options->extend,
-                   "Go on in this run folder with FILE's budget, constraints, search and devices; what is known there "
-                   "is judged anew")
+                   "Go on in this run folder with FILE's settings; what is known is judged anew")
       ->type_name("RUN")
       ->excludes(output);
   run_command->add_option("--seed", options->seed, "Overrides campaign.seed")->type_name("N");

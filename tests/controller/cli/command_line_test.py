@@ -13,8 +13,9 @@ import unittest
 
 FINCH = os.environ["FINCH_BIN"] + "/finch"
 SOURCE = pathlib.Path(os.environ["FINCH_SOURCE"])
-COMMANDS = [[], ["run"], ["resume"], ["finish"], ["report"], ["serve"], ["devices"], ["devices", "invite"],
-            ["devices", "remove"], ["doctor"], ["init"], ["plan"], ["table-bench"], ["completion"]]
+COMMANDS = [[], ["run"], ["resume"], ["finish"], ["report"], ["export"], ["verify"], ["serve"], ["devices"], ["devices", "invite"],
+            ["devices", "remove"], ["doctor"], ["init"], ["plan"], ["table-bench"], ["table-bench", "predict"],
+            ["completion"]]
 DONE, FAILED, USAGE = 0, 1, 2
 
 
