@@ -82,4 +82,34 @@ PYTHON
 grep -q "(reused)" "$work/log" || fail "nothing was reused"
 "$finch" report "$work/again" --json | python3 -c 'import json, sys; json.load(sys.stdin)' || fail "finch report --json is no JSON"
 grep -q "$(printf '\033')" "$work/log" && fail "control characters in a log"
+
+# One evaluation more: what is known stays known.
+sed 's/^evaluations = 3/evaluations = 4/' "$work/tiny.toml" >"$work/more.toml"
+expect_failure 2 "nothing differs" "$finch" run "$work/tiny.toml" --extend "$work/again"
+sed 's/^epochs = 1/epochs = 3/' "$work/tiny.toml" >"$work/other.toml"
+expect_failure 2 "train.epochs is 3.0 here and was 1.0" "$finch" run "$work/other.toml" --extend "$work/again"
+"$finch" run "$work/more.toml" --extend "$work/again" >"$work/out" 2>"$work/log" || fail "the extended campaign failed"
+
+# Every candidate in a table, and a search replayed on it.
+"$finch" export "$work/again" --output "$work/table.csv" 2>"$work/err" || fail "finch export: $(cat "$work/err")"
+[ "$(grep -c evaluated "$work/table.csv")" = 4 ] || fail "the table has not 4 evaluated candidates: $(cat "$work/table.csv")"
+"$finch" table-bench --table "$work/table.csv" --space mobilenet --image 1x16x16 --classes 4 --maximize accuracy --minimize latency \
+  --algorithm random --evaluations 3 --seeds 2 >"$work/out" 2>"$work/err" || fail "finch table-bench: $(cat "$work/err")"
+
+# The front again, from its files. Latencies of a busy machine may differ; the accuracy may not.
+"$finch" verify "$work/again" --json >"$work/checks.json" 2>"$work/err" || [ $? = 1 ] || fail "finch verify: $(cat "$work/err")"
+python3 - "$work" <<'PYTHON' || fail "finch verify: $(cat "$work/checks.json")"
+import json, sys
+work = sys.argv[1]
+checks = json.load(open(work + "/checks.json"))
+front = json.load(open(work + "/again/front.json"))
+assert [check["path"] for check in checks] == [file["path"] for model in front["models"] for file in model["files"]]
+for check in checks:
+    assert check["top1"]["then"] == check["top1"]["now"], check
+    assert check["measurements"][0]["median_ms"]["now"] > 0 and all(d.startswith("local: ") for d in check["differences"]), check
+damaged = open(work + "/again/" + checks[0]["path"], "ab")
+damaged.write(b"x")
+PYTHON
+expect_failure 1 "files are not as they were" "$finch" verify "$work/again"
+grep -q "not the one that was measured" "$work/out" || fail "a damaged file was not noticed: $(cat "$work/out")"
 echo "campaign_end_to_end: good"
