@@ -73,6 +73,7 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
     point.reused = candidate.reused;
     for (const auto& [device, screen] : candidate.screens)
       point.latency_by_device_ms[device] = screen.latency_median_ms();
+    point.estimated = candidate.estimated();
     if (!candidate.screens.empty()) point.latency_ms = worst_latency_ms(candidate.screens);
     if (candidate.trained) point.validation_top1 = candidate.trained->validation_top1();
     result.candidates.push_back(std::move(point));
