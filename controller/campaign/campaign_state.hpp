@@ -99,7 +99,7 @@ class CampaignState {
   const search::SearchSpace& space() const { return *space_; }
   search::SearchAlgorithm& algorithm() { return *algorithm_; }
   const search::SuccessiveHalving& halving() const { return halving_; }
-  DevicePredictors& predictors() { return *predictors_; }
+  const DevicePredictors& predictors() const { return *predictors_; }
   std::size_t in_flight() const;
   std::string stage() const;
   search::Cost cost_of(const search::Genotype& genotype) const;

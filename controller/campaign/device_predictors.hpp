@@ -41,6 +41,10 @@ class DevicePredictors {
   };
   // Nothing before it can be relied on; see PredictorQuality::good(). With `energy`, only what tells that too.
   std::optional<Estimate> estimate(const std::string& device, const search::Genotype& genotype, bool energy) const;
+  // Of the latency. REQUIRES: begun.
+  search::PredictorQuality quality(const std::string& device) const {
+    return devices_.at(device).latency.predictor.quality();
+  }
 
  private:
   struct Quantity {

@@ -48,6 +48,9 @@ TEST_F(EstimatesTest, WhatIsFarFromTheFrontIsNotMeasured) {
     }
   }
   EXPECT_GT(unmeasured, 5u);
+  EXPECT_THAT(result.notes,
+              testing::Contains(testing::StartsWith(
+                  std::format("{} candidates that could not be on the front were not measured on local", unmeasured))));
   EXPECT_LT(unmeasured, estimated.size());  // some were measured after all, because they might be on the front
   for (const FrontModel& model : result.models) {
     for (const ModelFile& file : model.files) EXPECT_EQ(file.measurements.front().verdict, "VALID");
