@@ -108,6 +108,7 @@ std::expected<void, Error> CampaignState::start_search() {
   space_ = std::move(*space);
   search::AlgorithmConfig settings;
   settings.name = config.search.algorithm;
+  settings.proxy = config.search.proxy;
   settings.seed = config.seed;
   settings.objectives = config.objectives.size();
   settings.population = static_cast<std::size_t>(config.search.population);

@@ -78,6 +78,7 @@ void read_data(TomlReader& reader, CampaignConfig& config) {
 void read_search(TomlReader& reader, CampaignConfig& config) {
   TomlTable table = reader.table("search");
   table.read_choice("algorithm", config.search.algorithm, search::search_algorithm_names());
+  table.read_choice("proxy", config.search.proxy, search::proxy_names());
   table.read("population", config.search.population, 4, 10'000);
   std::vector<std::string> names = {"accuracy", "latency"};
   table.read("objectives", names);
@@ -304,6 +305,7 @@ std::string resolved_toml(const CampaignConfig& c) {
   }
   text += "\n[search]\n";
   line("algorithm", toml_string(c.search.algorithm));
+  line("proxy", toml_string(c.search.proxy));
   line("population", std::to_string(c.search.population));
   std::string objectives;
   for (const ObjectiveConfig& objective : c.objectives)

@@ -40,6 +40,7 @@ struct ConstraintConfig {
 
 struct SearchConfig {
   std::string algorithm = "surrogate";
+  std::string proxy = "none";  // a score of untrained networks that `surrogate` learns from: "synflow"
   std::int64_t population = 16;
 };
 
