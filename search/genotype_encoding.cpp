@@ -3,6 +3,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "search/synflow.hpp"
+
 namespace finch::search {
 namespace {
 
@@ -34,7 +36,7 @@ void EncodedGenotypes::set(Eigen::Index row, const EncodedGenotypes& from, Eigen
   one_hot.row(row) = from.one_hot.row(from_row);
 }
 
-GenotypeEncoding::GenotypeEncoding(const SearchSpace& space) : space_(space) {
+GenotypeEncoding::GenotypeEncoding(const SearchSpace& space, bool synflow) : space_(space), synflow_(synflow) {
   for (const Decision& decision : space.decisions()) {
     offsets_.push_back(one_hot_width_);
     one_hot_width_ += static_cast<Eigen::Index>(decision.choices.size());
@@ -56,6 +58,10 @@ std::vector<double> GenotypeEncoding::raw_features(const Genotype& genotype) con
   std::vector<double> values = space_.features(genotype);
   for (std::size_t i = 0; i < genotype.size(); ++i) {
     if (!levels_[i].empty()) values.push_back(levels_[i][static_cast<std::size_t>(genotype[i])]);
+  }
+  if (synflow_) {
+    const auto network = space_.decode(genotype);
+    values.push_back(network ? expected_synflow(*network) : 0);
   }
   return values;
 }

@@ -20,8 +20,8 @@ struct EncodedGenotypes {
 
 class GenotypeEncoding {
  public:
-  // `space` must outlive the encoding.
-  explicit GenotypeEncoding(const SearchSpace& space);
+  // `space` must outlive the encoding. With `synflow`, that score is one more feature.
+  explicit GenotypeEncoding(const SearchSpace& space, bool synflow = false);
   // REQUIRES: canonical genotypes.
   EncodedGenotypes encode(std::span<const Genotype> genotypes) const;
   std::size_t decisions() const { return offsets_.size(); }
@@ -31,6 +31,7 @@ class GenotypeEncoding {
   std::vector<double> raw_features(const Genotype& genotype) const;
 
   const SearchSpace& space_;
+  const bool synflow_;
   std::vector<Eigen::Index> offsets_;  // of each decision in a one-hot row
   Eigen::Index one_hot_width_ = 0;
   std::vector<std::vector<double>> levels_;  // of each decision, [0, 1] a choice; empty where choices are no numbers

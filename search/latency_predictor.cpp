@@ -16,7 +16,7 @@ using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
 constexpr Index kKernelSamples = 120;  // the kernel's settings are sought on as many: the search is cubic
-constexpr std::size_t kJudged = 50;
+constexpr std::size_t kJudged = 20;
 constexpr double kRidges[] = {1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 0.03, 0.1, 0.3, 1, 3};
 
 }  // namespace

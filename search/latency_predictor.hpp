@@ -39,7 +39,7 @@ class LatencyPredictor {
   std::vector<double> predict(std::span<const Genotype> genotypes) const;
   double predict(const Genotype& genotype) const { return predict(std::span(&genotype, 1)).front(); }
 
-  // Of the last 50 predictions.
+  // Of the last 20 predictions.
   PredictorQuality quality() const;
   std::size_t samples() const { return values_.size(); }
   // Which of the known devices it started from; nothing without one.

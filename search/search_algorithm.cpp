@@ -24,6 +24,9 @@ std::expected<std::unique_ptr<SearchAlgorithm>, Error> make_search_algorithm(con
       return std::unexpected(Error{std::format("{} is {}; it must lie between 0 and 1", name, probability)});
     }
   }
+  const std::vector<std::string> proxies = proxy_names();
+  if (std::ranges::find(proxies, config.proxy) == proxies.end())
+    return std::unexpected(Error{std::format("there is no proxy '{}'; known: none, synflow", config.proxy)});
   assert(!space.decisions().empty());
   if (config.name == "random") return std::make_unique<RandomSearch>(config, space);
   if (config.name == "aging") return std::make_unique<AgingEvolution>(config, space);
@@ -43,6 +46,10 @@ std::expected<std::unique_ptr<SearchAlgorithm>, Error> make_search_algorithm(con
 
 std::vector<std::string> search_algorithm_names() {
   return {"surrogate", "nsga2", "unsga3", "aging", "random"};
+}
+
+std::vector<std::string> proxy_names() {
+  return {"none", "synflow"};
 }
 
 }  // namespace finch::search

@@ -62,6 +62,8 @@ struct AlgorithmConfig {
   double crossover_probability = 0.9;
   // Mutation changes each decision with this probability; 0 means 1 / number of decisions.
   double mutation_probability = 0.0;
+  // A score of the untrained network that `surrogate` may learn from: "none", "synflow".
+  std::string proxy = "none";
   // Objectives that are known before any evaluation (parameters, MACs, a measured latency table), by objective; null
   // where it is not known, and shorter than `objectives` where the last are not. Used exactly, never modelled.
   std::vector<std::function<double(const Genotype&)>> known_objectives = {};
@@ -71,10 +73,11 @@ struct AlgorithmConfig {
   std::vector<Genotype> candidates = {};
 };
 
-// `space` must outlive the algorithm. Errors: unknown name (lists the known ones), no objective, population < 4, a
-// probability outside [0, 1].
+// `space` must outlive the algorithm. Errors: unknown name or proxy (lists the known ones), no objective, population <
+// 4, a probability outside [0, 1].
 std::expected<std::unique_ptr<SearchAlgorithm>, Error> make_search_algorithm(const AlgorithmConfig& config,
                                                                              const SearchSpace& space);
 std::vector<std::string> search_algorithm_names();
+std::vector<std::string> proxy_names();
 
 }  // namespace finch::search

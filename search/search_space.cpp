@@ -9,6 +9,7 @@
 #include "search/mobilenet_space.hpp"
 #include "search/nasbench201_space.hpp"
 #include "search/shufflenet_space.hpp"
+#include "search/workload.hpp"
 
 namespace finch::search {
 namespace {
@@ -33,6 +34,11 @@ std::vector<double> SearchSpace::features(const Genotype& genotype) const {
   const auto logarithm = [](std::int64_t count) { return std::log(1.0 + static_cast<double>(count)); };
   return {logarithm(cost.parameters), logarithm(cost.macs), logarithm(cost.peak_activation_bytes),
           static_cast<double>(network->nodes.size())};
+}
+
+std::vector<double> SearchSpace::workload(const Genotype& genotype) const {
+  const auto network = decode(genotype);
+  return network ? workload_of(*network) : std::vector<double>();
 }
 
 Genotype SearchSpace::smallest() const {

@@ -48,9 +48,9 @@ class SearchSpace {
   // space that cannot decode. REQUIRES: valid(genotype).
   virtual std::vector<double> features(const Genotype& genotype) const;
   // What a device runs of a genotype that need not be canonical, in parts whose costs add up: a runtime drops what
-  // leads to no output, and runs what is fed with zeros. As many for each genotype; default: features(). REQUIRES:
-  // valid(genotype).
-  virtual std::vector<double> workload(const Genotype& genotype) const { return features(genotype); }
+  // leads to no output, and runs what is fed with zeros. As many for each genotype; by default of the decoded network,
+  // nothing for a space that cannot decode. REQUIRES: valid(genotype).
+  virtual std::vector<double> workload(const Genotype& genotype) const;
   virtual std::expected<Network, Error> decode(const Genotype& genotype) const = 0;
 
   bool valid(const Genotype& genotype) const;

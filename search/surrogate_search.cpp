@@ -42,7 +42,7 @@ SurrogateSearch::SurrogateSearch(const AlgorithmConfig& config, const SearchSpac
       generator_(config.seed),
       log_(space, config.admissible, config.candidates),
       evolution_(config, space),
-      encoding_(space),
+      encoding_(space, config.proxy == "synflow"),
       objectives_(config.objectives) {}
 
 std::optional<Genotype> SurrogateSearch::initial() {

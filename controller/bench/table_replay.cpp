@@ -34,6 +34,7 @@ search::AlgorithmConfig settings(const MetricTable& table, const ReplayConfig& c
   const std::vector<std::string> columns = config.columns();
   search::AlgorithmConfig result;
   result.name = config.algorithm;
+  result.proxy = config.proxy;
   result.seed = seed;
   result.objectives = columns.size();
   result.population = config.population;

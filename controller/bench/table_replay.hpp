@@ -20,6 +20,7 @@ struct ReplayConfig {
   std::vector<std::string> maximize, minimize;  // columns; objectives in this order: 100 - value, then value
   std::vector<std::string> cheap;               // of these, what the algorithm may know of any genotype beforehand
   std::string algorithm = "surrogate";
+  std::string proxy = "none";
   std::size_t population = 20;
   std::size_t evaluations = 200;  // distinct genotypes that the algorithm asks for
   std::size_t seeds = 31;         // 1, 2, ...

@@ -158,7 +158,7 @@ CampaignRun::Step CampaignRun::step(const Home& home, FarmStore& store) {
   }
   if (!state_.data) return {};
   if (state_.finalists) return finalist_stage(home);
-  return state_.teacher_settled ? search_stage() : settle_teacher(home);
+  return state_.teacher_settled ? search_stage(store) : settle_teacher(home);
 }
 
 CampaignRun::Step CampaignRun::find_devices(FarmStore& store) {

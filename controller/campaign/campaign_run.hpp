@@ -47,10 +47,14 @@ class CampaignRun : public Campaign {
   Step read_data();
   Step settle_teacher(const Home& home);
 
-  Step search_stage();
+  Step search_stage(FarmStore& store);
+  Step learn_history(FarmStore& store);
   Step ask_if_free();
   Step advance_candidate(CandidateState& candidate);
   Step screen(CandidateState& candidate, const DeviceConfig& device);
+  Step estimate(const CandidateState& candidate, const DeviceConfig& device);  // where it can be relied on
+  bool may_be_on_front(const CandidateState& candidate) const;
+  double epochs_until(std::size_t rung) const;  // of a candidate's training, from its beginning
   Step train(CandidateState& candidate);
   Step tell(const CandidateState& candidate, std::vector<double> objectives, double violation,
             const std::string& outcome);

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "controller/campaign/constraints.hpp"
+#include "controller/campaign/measuring.hpp"
 #include "controller/campaign/space_spec.hpp"
 
 namespace finch::controller {
@@ -29,6 +30,10 @@ nlohmann::json to_json(const google::protobuf::Message& message) {
   std::string text;
   (void)google::protobuf::util::MessageToJsonString(message, &text);
   return nlohmann::json::parse(text);
+}
+
+bool CandidateState::estimated() const {
+  return std::ranges::any_of(screens, [](const auto& screen) { return is_estimate(screen.second); });
 }
 
 std::map<std::string, protocol::Measurement> FinalistFile::by_device() const {
@@ -103,6 +108,7 @@ std::expected<void, Error> CampaignState::start_search() {
   space_ = std::move(*space);
   search::AlgorithmConfig settings;
   settings.name = config.search.algorithm;
+  settings.proxy = config.search.proxy;
   settings.seed = config.seed;
   settings.objectives = config.objectives.size();
   settings.population = static_cast<std::size_t>(config.search.population);
@@ -128,6 +134,8 @@ std::expected<void, Error> CampaignState::start_search() {
   auto algorithm = search::make_search_algorithm(settings, *space_);
   if (!algorithm) return std::unexpected(Error{algorithm.error().message, ExitCode::usage});
   algorithm_ = std::move(*algorithm);
+  halving_ = search::SuccessiveHalving(static_cast<std::size_t>(config.train.rungs), config.train.reduction);
+  predictors_.emplace(*space_);  // after an extension the farm's history holds what this campaign measured
   return {};
 }
 
@@ -154,6 +162,48 @@ std::expected<void, Error> CampaignState::apply_asked(const Event& event) {
   return {};
 }
 
+void CampaignState::apply_history(const Event& event) {
+  const auto samples = [](const nlohmann::json& list) {
+    std::vector<CostSample> read;
+    for (const auto& sample : list) {
+      read.push_back({.genotype = search::parse_genotype(sample.at(0).get<std::string>()).value(),
+                      .latency_ms = sample.at(1),
+                      .energy_mj = std::nullopt});
+      if (!sample.at(2).is_null()) read.back().energy_mj = sample.at(2).get<double>();
+    }
+    return read;
+  };
+  std::vector<MeasuredDevice> others;
+  for (const auto& other : event.data.at("others"))
+    others.push_back({.name = other.at("name"), .samples = samples(other.at("samples"))});
+  predictors_->begin(event.data.at("device"), samples(event.data.at("samples")), others);
+}
+
+void CampaignState::apply_screen(const Event& event) {
+  CandidateState& candidate = candidates.at(event.data.at("id"));
+  protocol::Measurement screen;
+  if (event.type == "screened") {
+    screen = from_json<protocol::Measurement>(event.data.at("result"));
+    if (predictors_->begun(screen.device())) predictors_->add(screen.device(), cost_sample(candidate.genotype, screen));
+    candidate.reused = event.data.value("reused", false);
+  } else {
+    std::optional<double> energy;
+    if (event.data.contains("energy_mj")) energy = event.data.at("energy_mj").get<double>();
+    screen = estimated_measurement(event.data.at("device"), event.data.at("latency_ms"), energy);
+  }
+  candidate.screens[screen.device()] = screen;
+}
+
+void CampaignState::apply_trained(const Event& event) {
+  CandidateState& candidate = candidates.at(event.data.at("id"));
+  candidate.trained = from_json<protocol::TrainedCandidate>(event.data.at("result"));
+  candidate.reused = event.data.value("reused", false);
+  const std::size_t rung = candidate.rung_top1.size();
+  candidate.rung_top1.push_back(candidate.trained->validation_top1());
+  candidate.trains_on =
+      halving_.report(candidate.id, rung, objectives(candidate.rung_top1.back(), candidate.screens, candidate.cost));
+}
+
 void CampaignState::apply_told(const Event& event) {
   CandidateState& candidate = candidates.at(event.data.at("id"));
   if (candidate.told) throw std::runtime_error("the candidate was told before");
@@ -169,7 +219,7 @@ void CampaignState::apply_told(const Event& event) {
   exhausted = false;
   if (outcome.violation <= 0 && !outcome.objectives.empty()) {
     ++evaluated;
-    front.insert({candidate.id, outcome.objectives});
+    if (candidate.evaluated()) front.insert({candidate.id, outcome.objectives});
   } else if (std::isinf(outcome.violation)) {
     ++failed;
   } else {
@@ -236,8 +286,13 @@ std::expected<void, Error> CampaignState::apply_extended(const Event& event) {
   for (auto& [id, candidate] : candidates) {
     candidate.told.reset();
     std::erase_if(candidate.screens, [&](const auto& screen) { return !as_before(screen.first); });
+    candidate.outcome.clear();
     if (algorithm_->adopt(candidate.genotype) != id)
       throw std::runtime_error("the candidates are not numbered in order");
+    if (candidate.screens.size() < config.devices.size()) continue;  // what it is worth is not known any more
+    for (std::size_t rung = 0; rung < candidate.rung_top1.size(); ++rung) {
+      (void)halving_.report(id, rung, objectives(candidate.rung_top1[rung], candidate.screens, candidate.cost));
+    }
   }
   return {};
 }
@@ -258,16 +313,12 @@ std::expected<void, Error> CampaignState::apply_one(const Event& event) {
     if (content.contains("result")) teacher = from_json<protocol::TrainedTeacher>(content.at("result"));
   } else if (event.type == "asked") {
     return apply_asked(event);
-  } else if (event.type == "screened") {
-    CandidateState& candidate = candidates.at(content.at("id"));
-    auto measurement = from_json<protocol::Measurement>(content.at("result"));
-    const std::string device = measurement.device();
-    candidate.screens[device] = std::move(measurement);
-    candidate.reused = content.value("reused", false);
+  } else if (event.type == "history") {
+    apply_history(event);
+  } else if (event.type == "screened" || event.type == "estimated") {
+    apply_screen(event);
   } else if (event.type == "trained") {
-    CandidateState& candidate = candidates.at(content.at("id"));
-    candidate.trained = from_json<protocol::TrainedCandidate>(content.at("result"));
-    candidate.reused = content.value("reused", false);
+    apply_trained(event);
   } else if (event.type == "told") {
     apply_told(event);
   } else if (event.type == "search_closed") {

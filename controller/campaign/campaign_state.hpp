@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "controller/campaign/device_predictors.hpp"
 #include "controller/campaign/event_store.hpp"
 #include "controller/campaign/front.hpp"
 #include "controller/config/campaign_config.hpp"
@@ -15,20 +16,30 @@
 #include "search/cost_model.hpp"
 #include "search/pareto_front.hpp"
 #include "search/search_algorithm.hpp"
+#include "search/successive_halving.hpp"
 
 namespace finch::controller {
+
+inline constexpr const char* kEvaluated = "evaluated";  // trained to the end, within all limits
 
 struct CandidateState {
   search::CandidateId id = 0;
   search::Genotype genotype;
   std::optional<search::CandidateId> parent;
   search::Cost cost;
-  std::map<std::string, protocol::Measurement> screens;  // of the random-weight file, by device
-  std::optional<protocol::TrainedCandidate> trained;
+  // Of the random-weight file, by device; an estimate of it where the device's predictor is good and nothing hangs on
+  // it.
+  std::map<std::string, protocol::Measurement> screens;
+  std::optional<protocol::TrainedCandidate> trained;  // as far as it has come
+  std::vector<double> rung_top1;                      // 0..1, after each part of its training
+  bool trains_on = false;                             // good enough for the next part
   std::optional<search::Outcome> told;
-  std::string outcome;  // "evaluated", "too slow", "failed: ..."
+  std::string outcome;  // "evaluated", "stopped", "too slow", "failed: ..."
   double told_seconds = 0;
   bool reused = false;
+
+  bool evaluated() const { return outcome == kEvaluated; }
+  bool estimated() const;  // on one device at least
 };
 
 struct FinalistFile {
@@ -87,6 +98,8 @@ class CampaignState {
   // The space and the algorithm exist once the data are known.
   const search::SearchSpace& space() const { return *space_; }
   search::SearchAlgorithm& algorithm() { return *algorithm_; }
+  const search::SuccessiveHalving& halving() const { return halving_; }
+  const DevicePredictors& predictors() const { return *predictors_; }
   std::size_t in_flight() const;
   std::string stage() const;
   search::Cost cost_of(const search::Genotype& genotype) const;
@@ -101,11 +114,16 @@ class CampaignState {
   std::expected<void, Error> apply_created(const Event& event);
   std::expected<void, Error> apply_extended(const Event& event);
   std::expected<void, Error> apply_asked(const Event& event);
+  void apply_history(const Event& event);
+  void apply_screen(const Event& event);
+  void apply_trained(const Event& event);
   void apply_told(const Event& event);
   void apply_finalist(const Event& event);
 
   std::unique_ptr<search::SearchSpace> space_;
   std::unique_ptr<search::SearchAlgorithm> algorithm_;
+  search::SuccessiveHalving halving_;
+  std::optional<DevicePredictors> predictors_;
 };
 
 // As the report shows it; `raw` is the artifact's SHA-256.

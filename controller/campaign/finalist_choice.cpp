@@ -13,7 +13,7 @@ std::vector<search::CandidateId> choose_finalists(const CampaignState& state) {
   std::vector<std::vector<double>> points;
   std::vector<double> latencies;  // logarithms
   for (const auto& [id, candidate] : state.candidates) {
-    if (!candidate.told || candidate.told->violation > 0 || candidate.told->objectives.empty()) continue;
+    if (!candidate.evaluated()) continue;
     ids.push_back(id);
     points.push_back(candidate.told->objectives);
     latencies.push_back(std::log(worst_latency_ms(candidate.screens)));

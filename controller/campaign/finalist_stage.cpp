@@ -2,6 +2,7 @@
 #include <format>
 
 #include "controller/campaign/campaign_run.hpp"
+#include "controller/campaign/measuring.hpp"
 #include "protocol/artifact_store.hpp"
 
 namespace finch::controller {
@@ -210,7 +211,7 @@ FrontModel CampaignRun::front_model(const FinalistState& finalist, const Candida
       model.notes.push_back(std::format("int8 does not pay {}: {:.2f} x the latency of fp32", where, speed));
     const double screened = candidate.screens.at(device.name).latency_median_ms();
     const double against_screen = latency(deployed, device) / screened - 1;
-    if (against_screen > kScreenTolerance) {
+    if (against_screen > kScreenTolerance && !is_estimate(candidate.screens.at(device.name))) {
       model.notes.push_back(
           std::format("trained, it is {:.0f} % slower than with the random weights it was screened with ({})",
                       100 * against_screen, where));

@@ -75,9 +75,10 @@ struct CandidatePoint {
   double seconds = 0;  // of campaign time when it was told
   std::optional<double> validation_top1;
   std::optional<double> latency_ms;                    // of the slowest device
-  std::map<std::string, double> latency_by_device_ms;  // all that were measured
+  std::map<std::string, double> latency_by_device_ms;  // all that were measured or estimated
+  bool estimated = false;                              // latency of one device at least
   std::int64_t parameters = 0, macs = 0, peak_activation_bytes = 0;
-  std::string outcome;  // "evaluated", "too slow", "failed: ..."
+  std::string outcome;  // "evaluated", "stopped", "too slow", "failed: ..."
   bool reused = false;
 };
 

@@ -2,6 +2,7 @@
 #include <format>
 
 #include "controller/campaign/campaign_run.hpp"
+#include "controller/campaign/measuring.hpp"
 
 namespace finch::controller {
 namespace {
@@ -73,11 +74,24 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
     point.reused = candidate.reused;
     for (const auto& [device, screen] : candidate.screens)
       point.latency_by_device_ms[device] = screen.latency_median_ms();
+    point.estimated = candidate.estimated();
     if (!candidate.screens.empty()) point.latency_ms = worst_latency_ms(candidate.screens);
     if (candidate.trained) point.validation_top1 = candidate.trained->validation_top1();
     result.candidates.push_back(std::move(point));
   }
   result.notes = state_.notes;
+  for (const DeviceConfig& device : config.devices) {
+    const auto estimated = std::ranges::count_if(state_.candidates, [&](const auto& entry) {
+      const auto screen = entry.second.screens.find(device.name);
+      return screen != entry.second.screens.end() && is_estimate(screen->second);
+    });
+    if (estimated == 0) continue;
+    const search::PredictorQuality quality = state_.predictors().quality(device.name);
+    result.notes.push_back(std::format(
+        "{} candidates that could not be on the front were not measured on {}; of the last {} predictions that were "
+        "checked there, {:.0f} % were within 10 %, their rank correlation is {:.3f}",
+        estimated, device.name, quality.samples, 100 * quality.within_tenth, quality.rank_correlation));
+  }
   for (const auto& [name, device] : state_.devices) {
     const auto facts = device_facts(device);
     result.device.insert(result.device.end(), facts.begin(), facts.end());

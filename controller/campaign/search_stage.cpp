@@ -6,19 +6,23 @@
 #include "controller/campaign/campaign_run.hpp"
 #include "controller/campaign/constraints.hpp"
 #include "controller/campaign/finalist_choice.hpp"
-#include "controller/campaign/measure_tier.hpp"
+#include "controller/campaign/measurement_history.hpp"
+#include "controller/campaign/measuring.hpp"
 
 namespace finch::controller {
 namespace {
 
-constexpr std::size_t kInFlight = 3;     // one measured, one trained, one on its way
-constexpr int kMeasurementAttempts = 3;  // an INVALID measurement is taken anew
-constexpr std::int64_t kHopeless = 5;    // so many failures before any success end the campaign
+constexpr std::size_t kInFlight = 3;   // one measured, one trained, one on its way
+constexpr std::int64_t kHopeless = 5;  // so many failures before any success end the campaign
 constexpr std::int64_t kAskedPerEvaluation = 20;
+// An estimate may be off by so much: it decides nothing that hangs on less. It is checked at every fourth candidate.
+constexpr double kEstimateTolerance = 0.15;
+constexpr search::CandidateId kChecked = 4;
 
 }  // namespace
 
-CampaignRun::Step CampaignRun::search_stage() {
+CampaignRun::Step CampaignRun::search_stage(FarmStore& store) {
+  if (auto learnt = learn_history(store); !learnt) return learnt;
   for (auto& [id, candidate] : state_.candidates) {
     if (candidate.told) continue;
     if (auto advanced = advance_candidate(candidate); !advanced) return advanced;
@@ -31,6 +35,32 @@ CampaignRun::Step CampaignRun::search_stage() {
   }
   if (!state_.search_closed) return ask_if_free();
   return state_.in_flight() == 0 ? close_search() : Step{};
+}
+
+// What earlier campaigns measured becomes an event: a replay must not depend on what the farm knows by then.
+CampaignRun::Step CampaignRun::learn_history(FarmStore& store) {
+  if (!state_.config.measure.estimate) return {};
+  const auto list = [](const std::vector<CostSample>& samples) {
+    nlohmann::json all = nlohmann::json::array();
+    for (const CostSample& sample : samples) {
+      all.push_back({search::to_string(sample.genotype), sample.latency_ms, nullptr});
+      if (sample.energy_mj) all.back().back() = *sample.energy_mj;
+    }
+    return all;
+  };
+  for (const DeviceConfig& device : state_.config.devices) {
+    if (state_.predictors().begun(device.name)) continue;
+    const auto history = measured_before(store, space_spec(), state_.devices.at(device.name),
+                                         deploy(state_.config.deploy.precision, device));
+    if (!history) return std::unexpected(history.error());
+    nlohmann::json others = nlohmann::json::array();
+    for (const MeasuredDevice& other : history->others)
+      others.push_back({{"name", other.name}, {"samples", list(other.samples)}});
+    const auto recorded =
+        record("history", {{"device", device.name}, {"samples", list(history->samples)}, {"others", others}});
+    if (!recorded) return recorded;
+  }
+  return {};
 }
 
 CampaignRun::Step CampaignRun::ask_if_free() {
@@ -86,7 +116,9 @@ double CampaignRun::estimate_finalists() const {
     return longest;
   };
   const auto seconds = [&](const CandidateState& candidate) {
-    const double training = candidate.trained->seconds() * train.finalist_epochs / train.epochs;
+    const std::size_t rung = candidate.rung_top1.size() - 1;
+    const double epochs = epochs_until(rung) - (rung > 0 ? epochs_until(rung - 1) : 0);
+    const double training = candidate.trained->seconds() * train.finalist_epochs / epochs;
     const double measuring = one_tier ? screening(candidate) : tier_seconds(tiers.finalist_tier);
     const double evaluating =
         1 + 1.2 * worst_latency_ms(candidate.screens) / 1e3 * static_cast<double>(state_.data->test_samples());
@@ -122,6 +154,8 @@ CampaignRun::Step CampaignRun::advance_candidate(CandidateState& candidate) {
   if (candidate.screens.size() < devices.size()) {
     for (const DeviceConfig& device : devices) {
       if (candidate.screens.contains(device.name)) continue;
+      const auto done = candidate.id % kChecked != 0 ? estimate(candidate, device) : Step{};
+      if (!done || candidate.screens.contains(device.name)) return done;
       if (auto screened = screen(candidate, device); !screened || candidate.told) return screened;
     }
     return {};
@@ -130,17 +164,60 @@ CampaignRun::Step CampaignRun::advance_candidate(CandidateState& candidate) {
   double violation = 0;
   for (const DeviceConfig& device : devices) {
     const double latency = candidate.screens.at(device.name).latency_median_ms();
-    if (!device.latency_ms || latency <= *device.latency_ms) continue;
+    if (!device.latency_ms) continue;
+    const bool close = std::abs(latency / *device.latency_ms - 1) <= kEstimateTolerance;
+    if (close && is_estimate(candidate.screens.at(device.name))) return screen(candidate, device);
+    if (latency <= *device.latency_ms) continue;
     violation += latency / *device.latency_ms - 1;
     say(std::format("candidate {}: {:.3f} ms{}, slower than {} ms: not trained", candidate.id, latency,
                     devices.size() > 1 ? " on " + device.name : "", *device.latency_ms));
   }
   if (violation > 0) return tell(candidate, {}, violation, "too slow");
-  if (!candidate.trained) return train(candidate);
-  const double top1 = candidate.trained->validation_top1();
-  say(std::format("candidate {}: {:.2f} %, {:.3f} ms, {} parameters{}", candidate.id, 100 * top1,
-                  worst_latency_ms(candidate.screens), candidate.cost.parameters, candidate.reused ? " (reused)" : ""));
-  return tell(candidate, state_.objectives(top1, candidate.screens, candidate.cost), 0, "evaluated");
+  if (!candidate.trained || candidate.trains_on) return train(candidate);
+  const std::size_t rung = candidate.rung_top1.size() - 1;
+  const bool complete = rung + 1 == state_.halving().rungs();
+  // Only what was measured is on the front.
+  if (complete && candidate.estimated() && may_be_on_front(candidate)) {
+    for (const DeviceConfig& device : devices) {
+      if (is_estimate(candidate.screens.at(device.name))) return screen(candidate, device);
+    }
+  }
+  const double top1 = candidate.rung_top1.back();
+  say(std::format("candidate {}: {:.2f} %{}, {:.3f} ms{}, {} parameters{}", candidate.id, 100 * top1,
+                  complete ? "" : std::format(" after {:.2g} epochs, not trained on", epochs_until(rung)),
+                  worst_latency_ms(candidate.screens), candidate.estimated() ? " (estimated)" : "",
+                  candidate.cost.parameters, candidate.reused ? " (reused)" : ""));
+  const double expected = 1 - state_.halving().at_the_end(rung, 1 - top1);
+  return tell(candidate, state_.objectives(complete ? top1 : expected, candidate.screens, candidate.cost), 0,
+              complete ? kEvaluated : "stopped");
+}
+
+// Were it faster than estimated by as much as an estimate may be wrong.
+bool CampaignRun::may_be_on_front(const CandidateState& candidate) const {
+  auto screens = candidate.screens;
+  for (auto& [device, screen] : screens) {
+    if (!is_estimate(screen)) continue;
+    screen.set_latency_median_ms((1 - kEstimateTolerance) * screen.latency_median_ms());
+    screen.set_energy_net_mj((1 - kEstimateTolerance) * screen.energy_net_mj());
+  }
+  const auto objectives = state_.objectives(candidate.rung_top1.back(), screens, candidate.cost);
+  return std::ranges::none_of(state_.front.entries(), [&](const search::ArchiveEntry& entry) {
+    return search::dominates(entry.objectives, objectives);
+  });
+}
+
+CampaignRun::Step CampaignRun::estimate(const CandidateState& candidate, const DeviceConfig& device) {
+  const auto estimate = state_.predictors().estimate(device.name, candidate.genotype, state_.wants_energy(device.name));
+  if (!estimate) return {};
+  nlohmann::json data = {{"id", candidate.id},
+                         {"device", device.name},
+                         {"latency_ms", estimate->sample.latency_ms},
+                         {"samples", estimate->quality.samples},
+                         {"rank_correlation", estimate->quality.rank_correlation},
+                         {"within_tenth", estimate->quality.within_tenth},
+                         {"similar", estimate->similar}};
+  if (estimate->sample.energy_mj) data["energy_mj"] = *estimate->sample.energy_mj;
+  return record("estimated", std::move(data));
 }
 
 CampaignRun::Step CampaignRun::screen(CandidateState& candidate, const DeviceConfig& device) {
@@ -182,8 +259,7 @@ std::expected<std::optional<JobOutcome>, Error> CampaignRun::measure(const proto
     JobRequest request{.job = {},
                        .target = device.name,
                        .priority = 40,
-                       .depends_on = state_.devices.at(device.name).state_hash() +
-                                     (attempt > 1 ? std::format(" attempt {}", attempt) : ""),
+                       .depends_on = state_of_attempt(state_.devices.at(device.name), attempt),
                        .description = std::format("measuring {} ({}, {})", what, precision, tier)};
     protocol::Measure& job = *request.job.mutable_measure();
     *job.mutable_model() = model;
@@ -208,19 +284,26 @@ std::expected<std::optional<JobOutcome>, Error> CampaignRun::measure(const proto
   }
 }
 
+double CampaignRun::epochs_until(std::size_t rung) const {
+  return state_.config.train.epochs * state_.halving().share(rung);
+}
+
 CampaignRun::Step CampaignRun::train(CandidateState& candidate) {
   JobRequest request{.job = {},
                      .target = "",
                      .priority = 20,
                      .depends_on = state_.data->data_hash(),
                      .description = std::format("training candidate {}", candidate.id)};
+  const std::size_t rung = candidate.rung_top1.size();
   protocol::TrainCandidate& job = *request.job.mutable_train_candidate();
   *job.mutable_space() = space_spec();
   for (const int choice : candidate.genotype) job.add_genotype(choice);
   *job.mutable_data() = data_spec();
-  *job.mutable_recipe() = recipe(state_.config.train.epochs);
+  *job.mutable_recipe() = recipe(epochs_until(rung) - (rung > 0 ? epochs_until(rung - 1) : 0));
   if (state_.teacher) *job.mutable_soft_targets() = state_.teacher->soft_targets();
-  if (state_.config.train.inherit && candidate.parent) {
+  if (candidate.trained) {
+    *job.mutable_parent_checkpoint() = candidate.trained->checkpoint();
+  } else if (state_.config.train.inherit && candidate.parent) {
     const CandidateState& parent = state_.candidates.at(*candidate.parent);
     if (parent.trained) *job.mutable_parent_checkpoint() = parent.trained->checkpoint();
   }

@@ -5,7 +5,8 @@
 #include <format>
 #include <limits>
 
-#include "controller/campaign/measure_tier.hpp"
+#include "controller/campaign/measuring.hpp"
+#include "search/successive_halving.hpp"
 
 namespace finch::controller {
 namespace {
@@ -37,7 +38,8 @@ std::expected<Plan, Error> plan_campaign(const CampaignConfig& config, const Pla
   const double teacher = config.teacher.enabled && !config.teacher.torchscript
                              ? config.teacher.epochs * samples / (facts.images_per_second_large * kTeacherFactor)
                              : 0;
-  const double candidate = config.train.epochs * samples / speed + facts.measurement_seconds;
+  const search::SuccessiveHalving halving(static_cast<std::size_t>(config.train.rungs), config.train.reduction);
+  const double candidate = halving.expected_share() * config.train.epochs * samples / speed + facts.measurement_seconds;
   const double final_measurement = config.measure.finalist_tier == config.measure.search_tier
                                        ? facts.measurement_seconds
                                        : tier_seconds(config.measure.finalist_tier);

@@ -78,6 +78,9 @@ void add_table_bench_command(CLI::App& app, Command& chosen) {
   command->add_option("--minimize", replay.minimize, "Columns of costs");
   command->add_option("--cheap", replay.cheap, "Objectives that are known before an evaluation");
   command->add_option("--algorithm", replay.algorithm, "The search algorithm")->capture_default_str();
+  command->add_option("--proxy", replay.proxy, "Score of untrained networks that surrogate learns from")
+      ->check(CLI::IsMember(search::proxy_names()))
+      ->capture_default_str();
   command->add_option("--population", replay.population, "Of the algorithms that have one")->capture_default_str();
   command->add_option("--evaluations", replay.evaluations, "Genotypes each search may ask for")
       ->check(CLI::Range(1, 1'000'000))

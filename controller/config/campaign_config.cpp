@@ -78,6 +78,7 @@ void read_data(TomlReader& reader, CampaignConfig& config) {
 void read_search(TomlReader& reader, CampaignConfig& config) {
   TomlTable table = reader.table("search");
   table.read_choice("algorithm", config.search.algorithm, search::search_algorithm_names());
+  table.read_choice("proxy", config.search.proxy, search::proxy_names());
   table.read("population", config.search.population, 4, 10'000);
   std::vector<std::string> names = {"accuracy", "latency"};
   table.read("objectives", names);
@@ -140,6 +141,8 @@ void read_train(TomlReader& reader, CampaignConfig& config) {
   TomlTable table = reader.table("train");
   TrainConfig& train = config.train;
   table.read("epochs", train.epochs, 0.001, 10'000.0);
+  table.read("rungs", train.rungs, 1, 8);
+  table.read("reduction", train.reduction, 1.5, 16.0);
   table.read("finalist_epochs", train.finalist_epochs, 0.0, 10'000.0);
   table.read("batch_size", train.batch_size, 2, 65'536);
   table.read("learning_rate", train.learning_rate, 1e-7, 10.0);
@@ -177,6 +180,7 @@ void read_rest(TomlReader& reader, CampaignConfig& config) {
   const std::vector<std::string> tiers = {"quick", "screen", "certify"};
   measure.read_choice("search_tier", config.measure.search_tier, tiers);
   measure.read_choice("finalist_tier", config.measure.finalist_tier, tiers);
+  measure.read("estimate", config.measure.estimate);
   measure.done();
 }
 
@@ -301,6 +305,7 @@ std::string resolved_toml(const CampaignConfig& c) {
   }
   text += "\n[search]\n";
   line("algorithm", toml_string(c.search.algorithm));
+  line("proxy", toml_string(c.search.proxy));
   line("population", std::to_string(c.search.population));
   std::string objectives;
   for (const ObjectiveConfig& objective : c.objectives)
@@ -321,6 +326,8 @@ std::string resolved_toml(const CampaignConfig& c) {
   line("learning_rate", number(c.teacher.learning_rate));
   text += "\n[train]\n";
   line("epochs", number(c.train.epochs));
+  line("rungs", std::to_string(c.train.rungs));
+  line("reduction", number(c.train.reduction));
   line("finalist_epochs", number(c.train.finalist_epochs));
   line("batch_size", std::to_string(c.train.batch_size));
   line("learning_rate", number(c.train.learning_rate));
@@ -343,6 +350,7 @@ std::string resolved_toml(const CampaignConfig& c) {
   text += "\n[measure]\n";
   line("search_tier", toml_string(c.measure.search_tier));
   line("finalist_tier", toml_string(c.measure.finalist_tier));
+  line("estimate", c.measure.estimate ? "true" : "false");
   for (const DeviceConfig& device : c.devices) {
     text += "\n[[device]]\n";
     line("name", toml_string(device.name));

@@ -40,6 +40,7 @@ struct ConstraintConfig {
 
 struct SearchConfig {
   std::string algorithm = "surrogate";
+  std::string proxy = "none";  // a score of untrained networks that `surrogate` learns from: "synflow"
   std::int64_t population = 16;
 };
 
@@ -57,6 +58,8 @@ struct TeacherConfig {
 
 struct TrainConfig {
   double epochs = 1;           // of a candidate during the search
+  std::int64_t rungs = 1;      // in so many parts; only the best 1 / reduction of those so far get the next
+  double reduction = 3;        // the parts grow by this factor
   double finalist_epochs = 3;  // of a finalist, on top of what it has learnt
   std::int64_t batch_size = 128;
   double learning_rate = 4e-3;
@@ -85,6 +88,8 @@ struct DeployConfig {
 struct MeasureConfig {
   std::string search_tier = "screen";  // "quick" | "screen" | "certify"
   std::string finalist_tier = "certify";
+  // Candidates that cannot be on the front are not measured where the device's latency can be foretold well.
+  bool estimate = true;
 };
 
 struct DeviceConfig {

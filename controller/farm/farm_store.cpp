@@ -117,6 +117,15 @@ std::expected<std::optional<JobStatus>, Error> FarmStore::find(const std::string
   }
 }
 
+std::expected<std::vector<FinishedJob>, Error> FarmStore::finished() {
+  return state_->transact([&] {
+    std::vector<FinishedJob> jobs;
+    Statement select = state_->database.prepare("SELECT key, job, result FROM jobs WHERE state = 'done' ORDER BY id");
+    while (select.step()) jobs.push_back({.key = select.text(0), .job = select.text(1), .result = select.text(2)});
+    return jobs;
+  });
+}
+
 std::expected<void, Error> FarmStore::withdraw(const std::string& campaign, std::span<const std::string> keys) {
   return state_->transact([&] {
     Database& db = state_->database;

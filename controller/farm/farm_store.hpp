@@ -55,6 +55,12 @@ struct QueuedJob {
   std::string job;
 };
 
+struct FinishedJob {
+  std::string key;
+  std::string job;     // serialized protocol::Job
+  std::string result;  // serialized protocol::JobResult
+};
+
 struct DeviceRecord {
   std::string name;
   std::string profile;
@@ -75,6 +81,8 @@ class FarmStore {
   // Idempotent. A job that failed or was cancelled is queued anew; one that is done stays done.
   std::expected<JobStatus, Error> submit(const Submission& submission);
   std::expected<std::optional<JobStatus>, Error> find(const std::string& key);
+  // All that ended well, oldest first.
+  std::expected<std::vector<FinishedJob>, Error> finished();
   // A job that is done is queued anew: its result is of no use any more.
   std::expected<void, Error> forget_result(const std::string& key);
   // The campaign no longer wants its unfinished jobs (all, or those named); those nobody wants are cancelled.

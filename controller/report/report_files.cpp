@@ -65,12 +65,16 @@ std::string evaluations_csv(const CampaignResult& result) {
   for (const CandidatePoint& candidate : result.candidates) {
     text += search::to_digits(candidate.genotype);
     const auto number = [](const std::optional<double>& value) { return value ? std::format("{}", *value) : ""; };
-    const auto top1 = candidate.validation_top1.transform([](double share) { return 100 * share; });
-    text += std::format(",{},{},{},{},{}", number(top1), number(candidate.latency_ms), candidate.parameters,
-                        candidate.macs, candidate.peak_activation_bytes);
+    // Only what is comparable: no accuracy of a training that was cut short, no estimate.
+    std::optional<double> top1;
+    if (candidate.validation_top1 && candidate.outcome != "stopped") top1 = 100 * *candidate.validation_top1;
+    const auto latency = candidate.estimated ? std::nullopt : candidate.latency_ms;
+    text += std::format(",{},{},{},{},{}", number(top1), number(latency), candidate.parameters, candidate.macs,
+                        candidate.peak_activation_bytes);
     for (const std::string& device : devices) {
-      const auto latency = candidate.latency_by_device_ms.find(device);
-      text += "," + (latency == candidate.latency_by_device_ms.end() ? "" : std::format("{}", latency->second));
+      const auto there = candidate.latency_by_device_ms.find(device);
+      const bool none = candidate.estimated || there == candidate.latency_by_device_ms.end();
+      text += "," + (none ? "" : std::format("{}", there->second));
     }
     text += std::format(",{},{}\n", candidate.id, csv_field(candidate.outcome));
   }

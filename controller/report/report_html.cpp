@@ -63,7 +63,7 @@ Json page_value(const CampaignResult& result) {
   for (const CandidatePoint& candidate : result.candidates) {
     Json point = {{"id", candidate.id},           {"seconds", candidate.seconds}, {"top1", nullptr},
                   {"latency_ms", nullptr},        {"macs", candidate.macs},       {"parameters", candidate.parameters},
-                  {"outcome", candidate.outcome}, {"reused", candidate.reused}};
+                  {"outcome", candidate.outcome}, {"reused", candidate.reused},   {"estimated", candidate.estimated}};
     if (candidate.validation_top1) point["top1"] = *candidate.validation_top1;
     if (candidate.latency_ms) point["latency_ms"] = *candidate.latency_ms;
     value["candidates"].push_back(std::move(point));

@@ -264,6 +264,7 @@ TEST(SearchAlgorithm, FactoryRefusesBadSettings) {
   EXPECT_EQ(error_of({}), "no error");
   EXPECT_THAT(error_of({.name = "annealing"}),
               HasSubstr("no search algorithm 'annealing'; known: surrogate, nsga2, unsga3, aging, random"));
+  EXPECT_THAT(error_of({.proxy = "naswot"}), HasSubstr("no proxy 'naswot'; known: none, synflow"));
   EXPECT_THAT(error_of({.objectives = 0}), HasSubstr("at least one objective"));
   EXPECT_THAT(error_of({.population = 3}), HasSubstr("population of 3"));
   EXPECT_THAT(error_of({.crossover_probability = 1.5}), HasSubstr("crossover_probability is 1.5"));

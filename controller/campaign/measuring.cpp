@@ -1,0 +1,40 @@
+#include "controller/campaign/measuring.hpp"
+
+#include <format>
+
+namespace finch::controller {
+namespace {
+
+constexpr const char* kEstimated = "ESTIMATED";
+
+}  // namespace
+
+double tier_seconds(const std::string& tier) {
+  return tier == "quick" ? 6 : tier == "screen" ? 20 : 150;
+}
+
+std::string state_of_attempt(const protocol::DeviceDescription& device, int attempt) {
+  return device.state_hash() + (attempt > 1 ? std::format(" attempt {}", attempt) : "");
+}
+
+CostSample cost_sample(const search::Genotype& genotype, const protocol::Measurement& measurement) {
+  CostSample sample{.genotype = genotype, .latency_ms = measurement.latency_median_ms(), .energy_mj = std::nullopt};
+  if (measurement.has_energy_net_mj()) sample.energy_mj = measurement.energy_net_mj();
+  return sample;
+}
+
+protocol::Measurement estimated_measurement(const std::string& device, double latency_ms,
+                                            std::optional<double> energy_mj) {
+  protocol::Measurement estimate;
+  estimate.set_device(device);
+  estimate.set_verdict(kEstimated);
+  estimate.set_latency_median_ms(latency_ms);
+  if (energy_mj) estimate.set_energy_net_mj(*energy_mj);
+  return estimate;
+}
+
+bool is_estimate(const protocol::Measurement& measurement) {
+  return measurement.verdict() == kEstimated;
+}
+
+}  // namespace finch::controller

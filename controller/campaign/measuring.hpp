@@ -1,0 +1,26 @@
+// Measurements as a campaign asks for them and uses them. Pure; thread safe.
+#pragma once
+
+#include <string>
+
+#include "controller/campaign/device_predictors.hpp"
+#include "protocol/farm.pb.h"
+
+namespace finch::controller {
+
+inline constexpr int kMeasurementAttempts = 3;  // an INVALID measurement is taken anew
+
+// Expected seconds of one measurement of "quick", "screen" or "certify", before any was taken.
+double tier_seconds(const std::string& tier);
+
+// What the result of the n-th attempt, from 1, depends on beside the job; see JobRequest::depends_on.
+std::string state_of_attempt(const protocol::DeviceDescription& device, int attempt);
+
+CostSample cost_sample(const search::Genotype& genotype, const protocol::Measurement& measurement);
+
+// Stands where a measurement would, for what needs none: labelled so by its verdict, and never of a finalist.
+protocol::Measurement estimated_measurement(const std::string& device, double latency_ms,
+                                            std::optional<double> energy_mj);
+bool is_estimate(const protocol::Measurement& measurement);
+
+}  // namespace finch::controller
