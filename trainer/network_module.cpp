@@ -115,7 +115,7 @@ torch::Tensor NetworkModule::apply(std::size_t index, const std::vector<torch::T
   };
   return std::visit(
       Overloaded{[&](const ir::Input&) { return images; },
-                 [&](const ir::Normalize&) { return (input(0) - mean_tensor_) * inverse_stddev_; },
+                 [&](const ir::Normalize&) { return (input(0) - mean_tensor_).mul_(inverse_stddev_); },
                  [&](const ir::Resize& op) {
                    return torch::upsample_bilinear2d(input(0), {op.height, op.width}, /*align_corners=*/false);
                  },
