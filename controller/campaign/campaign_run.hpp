@@ -46,12 +46,15 @@ class CampaignRun : public Campaign {
   Step check_device(const DeviceConfig& wanted, const protocol::DeviceDescription& device) const;
   Step read_data();
   Step settle_teacher(const Home& home);
+  Step train_supernet();
 
   Step search_stage();
   Step ask_if_free();
   Step advance_candidate(CandidateState& candidate);
   Step screen(CandidateState& candidate, const DeviceConfig& device);
   Step train(CandidateState& candidate);
+  JobRequest training_of(const CandidateState& candidate) const;
+  JobRequest evaluation_of(const CandidateState& candidate) const;  // with the supernet's weights
   Step tell(const CandidateState& candidate, std::vector<double> objectives, double violation,
             const std::string& outcome);
   Step fail(const CandidateState& candidate, const std::string& why);
