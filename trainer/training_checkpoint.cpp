@@ -8,12 +8,13 @@ namespace {
 constexpr int kTimesTheCost = 50;
 constexpr std::chrono::hours kForgotten{24 * 30};
 
-// Of trainings that nobody went on with.
-void remove_forgotten(const std::filesystem::path& folder) {
+// What a process left that was killed while it wrote, and checkpoints of trainings that nobody went on with.
+void tidy(const std::filesystem::path& folder) {
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
     const auto written = entry.last_write_time(ignored);
-    if (!ignored && std::filesystem::file_time_type::clock::now() - written > kForgotten)
+    const bool forgotten = !ignored && std::filesystem::file_time_type::clock::now() - written > kForgotten;
+    if (forgotten || entry.path().filename().string().starts_with("tmp."))
       std::filesystem::remove(entry.path(), ignored);
   }
 }
@@ -24,7 +25,7 @@ TrainingCheckpoint::TrainingCheckpoint(std::filesystem::path folder, const std::
     : folder_(std::move(folder)), file_(folder_ / key) {
   if (folder_.empty()) return;
   if (!protocol::make_folder(folder_)) folder_.clear();
-  remove_forgotten(folder_);
+  tidy(folder_);
 }
 
 std::optional<std::filesystem::path> TrainingCheckpoint::found() const {

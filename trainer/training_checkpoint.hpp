@@ -11,7 +11,7 @@ namespace finch::trainer {
 
 class TrainingCheckpoint {
  public:
-  // `key`: of the job, a file name. An empty folder keeps nothing.
+  // `key`: of the job, a file name. An empty folder keeps nothing. The folder is for one process at a time.
   TrainingCheckpoint(std::filesystem::path folder, const std::string& key);
 
   // What an earlier process left.

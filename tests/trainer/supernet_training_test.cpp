@@ -117,13 +117,14 @@ TEST(TrainingCheckpointTest, KeepsUntilTheTrainingIsDone) {
   EXPECT_FALSE(TrainingCheckpoint(path, "key").found());
 }
 
-TEST(TrainingCheckpointTest, AnOldOneOfAForgottenTrainingGoes) {
+TEST(TrainingCheckpointTest, OldAndHalfWrittenOnesGo) {
   const TemporaryFolder folder;
-  for (const char* name : {"old", "new"}) write_file(folder.path() / name, "");
+  for (const char* name : {"old", "new", "tmp.a1b2c3"}) write_file(folder.path() / name, "");
   std::filesystem::last_write_time(folder.path() / "old",
                                    std::filesystem::file_time_type::clock::now() - std::chrono::hours(24 * 31));
   const TrainingCheckpoint checkpoint(folder.path(), "key");
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "old"));
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "tmp.a1b2c3"));
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "new"));
 }
 
