@@ -17,67 +17,13 @@
 #include <system_error>
 #include <utility>
 
+#include "agent/child_process.hpp"
 #include "agent/launch.pb.h"
 #include "agent/launch_pipe.hpp"
 #include "protocol/framing.hpp"
 
 namespace finch::agent {
 namespace {
-
-class Descriptor {
- public:
-  explicit Descriptor(int value = -1) : value_(value) {}
-  Descriptor(Descriptor&& other) noexcept : value_(std::exchange(other.value_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(value_, other.value_);
-    return *this;
-  }
-  ~Descriptor() { reset(); }
-  int get() const { return value_; }
-  void reset() {
-    if (value_ >= 0) close(value_);
-    value_ = -1;
-  }
-
- private:
-  int value_;
-};
-
-struct Pipe {
-  Descriptor read, write;
-};
-
-std::expected<Pipe, Error> make_pipe() {
-  std::array<int, 2> ends{};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) {
-    return std::unexpected(Error{std::format("cannot make a pipe: {}", std::strerror(errno)), true});
-  }
-  return Pipe{Descriptor(ends[0]), Descriptor(ends[1])};
-}
-
-// The process, killed and reaped when this goes.
-class Child {
- public:
-  explicit Child(pid_t pid) : pid_(pid) {}
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
-  ~Child() {
-    if (pid_ > 0) {
-      kill(-pid_, SIGKILL);
-      wait();
-    }
-  }
-  int wait() {
-    int status = 0;
-    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-    }
-    pid_ = -1;
-    return status;
-  }
-
- private:
-  pid_t pid_;
-};
 
 // Between fork and exec: only calls that are safe there.
 [[noreturn]] void become(const char* program, pid_t parent, int requests, int events, int errors) {
@@ -170,8 +116,7 @@ std::expected<LaunchEvent, Error> launch(const LaunchSettings& settings, const L
   if (pid == 0) {
     become(program.c_str(), parent, requests->read.get(), events->write.get(), errors->write.get());
   }
-  setpgid(pid, pid);
-  Child child(pid);
+  ChildProcess child(pid);
   requests->read.reset();
   events->write.reset();
   errors->write.reset();

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "agent/agent_jobs.hpp"
+#include "agent/board_probe.hpp"
 #include "agent/device_facts.hpp"
 #include "agent/launch.pb.h"
 #include "agent/launch_child.hpp"
@@ -49,7 +50,10 @@ struct Options {
   int threads = 1;
   int batch = 1;
   bool json = false;
+  std::string power_command;
+  std::string power_provenance = "external";
 
+  agent::PowerSettings power() const { return {power_command, *agent::find_provenance(power_provenance)}; }
   fs::path state_folder() const { return state.empty() ? agent::default_state_folder() : fs::path(state); }
   agent::SystemFiles files() const { return agent::SystemFiles(root); }
 };
@@ -242,13 +246,34 @@ int facts(const Options& options) {
   return kDone;
 }
 
+int probe(const Options& options) {
+  const agent::BoardProbe probe = agent::probe_board(options.files(), options.power());
+  std::cout << (options.json ? agent::probe_json(probe) + "\n" : agent::probe_text(probe));
+  return kDone;
+}
+
+void add_root_option(CLI::App& command, Options& options) {
+  command.add_option("--sysfs-root", options.root, "Read /sys, /proc and /etc under this folder (for emulated boards)")
+      ->check(CLI::ExistingDirectory)
+      ->type_name("DIR");
+}
+
+void add_power_options(CLI::App& command, Options& options) {
+  command
+      .add_option("--power-command", options.power_command,
+                  "Program that prints lines 'monotonic_ns watts', for a meter beside the board")
+      ->type_name("COMMAND");
+  command.add_option("--power-provenance", options.power_provenance, "What that meter measures: wall or external")
+      ->check(CLI::IsMember({"wall", "external"}))
+      ->capture_default_str();
+}
+
 void add_runtime_options(CLI::App& command, Options& options) {
   command
       .add_option("--onnxruntime", options.library,
                   "ONNX Runtime's library, or the folder it lies in (default: searched for)")
       ->type_name("PATH");
-  command.add_option("--sysfs-root", options.root, "Read /sys, /proc and /etc under this folder (for emulated boards)")
-      ->type_name("DIR");
+  add_root_option(command, options);
 }
 
 void add_worker_options(CLI::App& command, Options& options) {
@@ -335,6 +360,12 @@ int main(int argc, char** argv) {
   telling->add_flag("--json", options.json, "Print the facts as JSON");
   telling->footer("Example:\n  finch-agent facts");
 
+  CLI::App* probing = app.add_subcommand("probe", "List this board's sensors and what they read now");
+  add_root_option(*probing, options);
+  add_power_options(*probing, options);
+  probing->add_flag("--json", options.json, "Print them as JSON");
+  probing->footer("Example:\n  finch-agent probe --power-command 'plug-meter --watts' --power-provenance wall");
+
   // The measuring process: started by the agent itself, see agent/launch.hpp.
   CLI::App* launched = app.add_subcommand("measure-launch", "")->group("");
 
@@ -357,6 +388,7 @@ int main(int argc, char** argv) {
     if (measuring->parsed()) return measure(options, interruption.token());
     if (inferring->parsed()) return infer(options, interruption.token());
     if (telling->parsed()) return facts(options);
+    if (probing->parsed()) return probe(options);
     if (join->parsed()) return join_and_run(options, interruption.token());
     return run_agent(options, interruption.token());
   } catch (const std::exception& error) {
