@@ -47,7 +47,7 @@ AgentJobs::AgentJobs(AgentSettings settings) : settings_(std::move(settings)) {
   device_ = read_device(settings_.files);
   device_.set_name(settings_.name);
   device_.set_profile(settings_.profile);
-  add_runtimes(device_, settings_.files, settings_.launcher, settings_.library);
+  add_runtimes(device_, settings_.files, settings_.launcher, settings_.library, settings_.power);
 }
 
 protocol::DeviceDescription AgentJobs::device() const {
@@ -87,6 +87,7 @@ protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protoco
       .launcher = settings_.launcher,
       .files = settings_.files,
       .library = settings_.library,
+      .power = settings_.power,
       .on_progress = [&](double share, const std::string& what) { context.progress(share, what); }};
   const std::string state_hash = device().state_hash();
   auto outcome = measure(*model, job.deploy(), *tier, settings, context.stop_token());

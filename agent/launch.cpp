@@ -163,8 +163,10 @@ std::expected<LaunchEvent, Error> launch(const LaunchSettings& settings, const L
         case LaunchEvent::BODY_NOT_SET:
           break;
         default:
-          if (event.has_latency())
+          if (event.has_latency()) {
             event.mutable_latency()->mutable_candidate_ms()->Swap(samples.mutable_candidate_ms());
+          }
+          if (event.has_steady()) event.mutable_steady()->mutable_latency_ms()->Swap(samples.mutable_candidate_ms());
           return event;
       }
     }

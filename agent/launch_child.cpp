@@ -13,6 +13,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "agent/core_choice.hpp"
@@ -24,6 +25,7 @@
 #include "agent/onnxruntime_backend.hpp"
 #include "agent/process_memory.hpp"
 #include "agent/reference_network.hpp"
+#include "agent/steady_run.hpp"
 
 namespace finch::agent {
 namespace {
@@ -47,6 +49,11 @@ std::expected<std::unique_ptr<InferenceSession>, Error> load_candidate(const Lau
   return std::unexpected(Error{std::format("model {} cannot be loaded: {}", request.model(), why)});
 }
 
+// CLOCK_MONOTONIC, like the agent's power samples.
+Clock steady_clock() {
+  return [] { return std::chrono::steady_clock::now().time_since_epoch(); };
+}
+
 LaunchEvent probe(InferenceBackend& backend) {
   LaunchEvent event;
   event.mutable_probe()->set_version(backend.version());
@@ -57,7 +64,7 @@ LaunchEvent probe(InferenceBackend& backend) {
 std::expected<LaunchEvent, Error> measure_latency(const LaunchRequest& request, InferenceBackend& backend,
                                                   const std::function<void(double)>& on_progress) {
   const LatencyTask& task = request.latency();
-  const Clock clock = [] { return std::chrono::steady_clock::now().time_since_epoch(); };
+  const Clock clock = steady_clock();
   auto candidate = load_candidate(request, backend);
   if (!candidate) return std::unexpected(candidate.error());
   // Always on one thread of the plain CPU provider: its latency is a property of the device alone.
@@ -109,6 +116,36 @@ std::expected<LaunchEvent, Error> measure_latency(const LaunchRequest& request, 
                                                latencies->candidate_median_ms.end());
   result.mutable_reference_median_ms()->Assign(latencies->reference_median_ms.begin(),
                                                latencies->reference_median_ms.end());
+  return event;
+}
+
+std::expected<LaunchEvent, Error> measure_steadily(const LaunchRequest& request, InferenceBackend& backend,
+                                                   const std::function<void(double)>& on_progress) {
+  const SteadyTask& task = request.steady();
+  auto session = load_candidate(request, backend);
+  if (!session) return std::unexpected(session.error());
+  const auto inputs = bind_fixed_inputs(**session, request.batch());
+  if (!inputs) return std::unexpected(inputs.error());
+  const Clock clock = steady_clock();
+  const auto settled = warm_up(**session,
+                               {.minimum = Seconds(task.warm_up_minimum_seconds()),
+                                .cap = Seconds(task.warm_up_cap_seconds()),
+                                .agreement = task.warm_up_agreement()},
+                               clock);
+  if (!settled) return std::unexpected(settled.error());
+  const SleepUntil sleep_until = [](std::chrono::nanoseconds until) {
+    std::this_thread::sleep_until(std::chrono::steady_clock::time_point(until));
+  };
+  auto run = run_steadily(**session, {.duration = Seconds(task.seconds()), .rate_hz = task.rate_hz()}, clock,
+                          sleep_until, on_progress);
+  if (!run) return std::unexpected(run.error());
+  LaunchEvent event;
+  SteadyResult& result = *event.mutable_steady();
+  result.set_begin_ns(run->begin.count());
+  result.set_end_ns(run->end.count());
+  result.mutable_latency_ms()->Assign(run->latency_ms.begin(), run->latency_ms.end());
+  result.set_missed_deadlines(run->missed_deadlines);
+  result.set_warm_up_settled(*settled);
   return event;
 }
 
@@ -178,15 +215,14 @@ bool send(const LaunchEvent& event) {
 // The latencies go ahead in pieces: a frame is limited.
 bool send_result(LaunchEvent& result) {
   constexpr int kValuesAMessage = 100'000;
-  if (result.has_latency()) {
-    const auto& all = result.latency().candidate_ms();
-    for (int first = 0; first < all.size(); first += kValuesAMessage) {
-      LaunchEvent piece;
-      const int last = std::min(first + kValuesAMessage, all.size());
-      piece.mutable_samples()->mutable_candidate_ms()->Assign(all.begin() + first, all.begin() + last);
-      if (!send(piece)) return false;
-    }
-    result.mutable_latency()->clear_candidate_ms();
+  google::protobuf::RepeatedField<double> all;
+  if (result.has_latency()) all.Swap(result.mutable_latency()->mutable_candidate_ms());
+  if (result.has_steady()) all.Swap(result.mutable_steady()->mutable_latency_ms());
+  for (int first = 0; first < all.size(); first += kValuesAMessage) {
+    LaunchEvent piece;
+    const int last = std::min(first + kValuesAMessage, all.size());
+    piece.mutable_samples()->mutable_candidate_ms()->Assign(all.begin() + first, all.begin() + last);
+    if (!send(piece)) return false;
   }
   return send(result);
 }
@@ -200,6 +236,8 @@ std::expected<LaunchEvent, Error> perform_launch(const LaunchRequest& request, I
       return probe(backend);
     case LaunchRequest::kLatency:
       return measure_latency(request, backend, on_progress);
+    case LaunchRequest::kSteady:
+      return measure_steadily(request, backend, on_progress);
     case LaunchRequest::kMemory:
       return measure_memory(request, backend);
     case LaunchRequest::kInfer:
@@ -229,7 +267,7 @@ int serve_launch() {
   };
 
   // Before the runtime is loaded: its threads take over the cores of the thread that makes them.
-  if (request.has_latency()) {
+  if (request.has_latency() || request.has_steady()) {
     if (auto pinned = pin_to_cores(choose_cores(SystemFiles(request.root()), allowed_cores(), request.threads()));
         !pinned) {
       return fail(pinned.error());

@@ -123,7 +123,8 @@ int run_agent(const Options& options, const std::stop_token& stop) {
                          .profile = controller.profile,
                          .library = options.library,
                          .files = options.files(),
-                         .launcher = agent::process_launcher()});
+                         .launcher = agent::process_launcher(),
+                         .power = options.power()});
   const protocol::DeviceDescription device = jobs.device();
   for (const std::string& what : device.cannot_measure()) std::cerr << "finch-agent: cannot measure " << what << '\n';
   const auto ended =
@@ -186,6 +187,7 @@ int measure(const Options& options, const std::stop_token& stop) {
       {.launcher = agent::process_launcher(),
        .files = options.files(),
        .library = options.library,
+       .power = options.power(),
        .on_progress =
            [terminal](double share, const std::string& what) {
              if (terminal)
@@ -241,7 +243,7 @@ int infer(const Options& options, const std::stop_token& stop) {
 
 int facts(const Options& options) {
   protocol::DeviceDescription device = agent::read_device(options.files());
-  agent::add_runtimes(device, options.files(), agent::process_launcher(), options.library);
+  agent::add_runtimes(device, options.files(), agent::process_launcher(), options.library, options.power());
   std::cout << (options.json ? agent::device_json(device) + "\n" : agent::device_text(device));
   return kDone;
 }
@@ -282,6 +284,7 @@ void add_worker_options(CLI::App& command, Options& options) {
   command.add_option("--state", options.state, "Folder of this device's identity and cache")
       ->type_name("DIR")
       ->default_str(agent::default_state_folder().string());
+  add_power_options(command, options);
   command.add_flag("--die-with-parent", options.die_with_parent, "End when the starting process ends");
 }
 
@@ -331,6 +334,7 @@ int main(int argc, char** argv) {
 
   CLI::App* measuring = app.add_subcommand("measure", "Measure a model on this machine");
   add_model_options(*measuring, options);
+  add_power_options(*measuring, options);
   measuring->add_option("--tier", options.tier, "quick (4 s), screen (16 to 28 s) or certify (2 to 3 minutes)")
       ->check(CLI::IsMember(agent::tier_names()))
       ->capture_default_str();
@@ -357,6 +361,7 @@ int main(int argc, char** argv) {
 
   CLI::App* telling = app.add_subcommand("facts", "Say what this device is and what can be measured on it");
   add_runtime_options(*telling, options);
+  add_power_options(*telling, options);
   telling->add_flag("--json", options.json, "Print the facts as JSON");
   telling->footer("Example:\n  finch-agent facts");
 

@@ -13,6 +13,7 @@
 
 #include "agent/latency_statistics.hpp"
 #include "agent/launch.pb.h"
+#include "agent/measure_energy.hpp"
 #include "agent/verdict.hpp"
 
 namespace finch::agent {
@@ -139,6 +140,21 @@ void take_load(const MachineLoad& load, Evidence& evidence) {
   evidence.io_pressure = given(load.has_io_pressure(), load.io_pressure());
 }
 
+// Nothing: the board has no sensor of its whole power. Opened only here, so that no meter runs beside the latencies.
+std::expected<std::optional<EnergyOutcome>, Error> find_energy(const LaunchRequest& base, const MeasureTier& tier,
+                                                               const Session& session, const MeasureSettings& settings,
+                                                               const std::function<void(double)>& on_progress,
+                                                               const std::stop_token& stop) {
+  for (const auto& sensor : find_power_sensors(settings.files, settings.power)) {
+    if (sensor->total_rails().empty()) continue;
+    auto outcome = measure_energy(base, tier.energy, tier.warm_up, *sensor, median(session.candidate_median_ms),
+                                  tier.half_width, settings.launcher, on_progress, stop);
+    if (!outcome) return std::unexpected(outcome.error());
+    return std::move(*outcome);
+  }
+  return std::nullopt;
+}
+
 void fill_latency(const Session& session, protocol::Measurement& measurement, std::vector<std::string>& notes) {
   const double middle = median(session.candidate_median_ms);
   measurement.set_latency_median_ms(middle);
@@ -222,6 +238,16 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
     session->launches += again->launches;
   }
 
+  const auto energy = find_energy(
+      base, tier, *session, settings,
+      [&](double share) {
+        during.push_back(read_device_state(settings.files));
+        report(0.99, std::format("energy, {:.0f} %", 100 * share));
+      },
+      stop);
+  if (!energy) return std::unexpected(energy.error());
+  if (*energy) evidence.energy_doubts = (*energy)->doubts;
+
   evidence.changes = compare_states(before, during, read_device_state(settings.files));
   evidence.signatures_agree = session->signatures_agree;
   evidence.outputs_finite = session->outputs_finite;
@@ -246,6 +272,11 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
     measurement.set_run_peak_bytes(memory->memory().run_peak_bytes());
   } else {
     verdict.reasons.push_back("peak memory not known: " + memory->memory().problem());
+  }
+  if (*energy && (*energy)->gross_mj) {
+    measurement.set_energy_gross_mj(*(*energy)->gross_mj);
+    measurement.set_energy_net_mj(*(*energy)->net_mj);
+    measurement.set_energy_provenance(std::string(name_of((*energy)->provenance)));
   }
   for (std::string& reason : verdict.reasons) measurement.add_reasons(std::move(reason));
   measurement.set_seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());

@@ -1,5 +1,5 @@
-// Measures one model file on this machine: launches, interval, memory, verdict. Thread safe; but two at once disturb
-// each other.
+// Measures one model file on this machine: launches, interval, memory, energy, verdict. Thread safe; but two at once
+// disturb each other.
 #pragma once
 
 #include <expected>
@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/board_power.hpp"
 #include "agent/error.hpp"
 #include "agent/launch.hpp"
 #include "agent/measure_tier.hpp"
@@ -21,6 +22,7 @@ struct MeasureSettings {
   Launcher launcher{};
   SystemFiles files{};
   std::string library{};  // ONNX Runtime's file or folder; empty: searched for
+  PowerSettings power{};
   // Shares of 0..1 and what is being done, from the calling thread.
   std::function<void(double, const std::string&)> on_progress{};
 };

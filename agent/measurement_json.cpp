@@ -62,6 +62,10 @@ std::string measurement_text(const protocol::Measurement& m) {
   text += std::format("         {:.3g} times the reference network\n", m.reference_ratio_median());
   text += std::format("memory   peak {} while loading, {} while running\n", mebibytes(m.load_peak_bytes()),
                       mebibytes(m.run_peak_bytes()));
+  if (m.has_energy_gross_mj()) {
+    text += std::format("energy   {:.4g} mJ gross, {:.4g} mJ net of idle, an inference ({})\n", m.energy_gross_mj(),
+                        m.energy_net_mj(), m.energy_provenance());
+  }
   return text;
 }
 
