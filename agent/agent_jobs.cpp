@@ -93,6 +93,15 @@ protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protoco
   auto outcome = measure(*model, job.deploy(), *tier, settings, context.stop_token());
   if (!outcome) return failed(outcome.error());
 
+  protocol::JobResult result;
+  protocol::Measurement& measurement = *result.mutable_measurement();
+  measurement = std::move(outcome->measurement);
+  measurement.set_device(device_.name());
+  measurement.set_profile(device_.profile());
+  measurement.set_device_state_hash(state_hash);
+  measurement.set_artifact_sha256(job.model().sha256());
+  if (outcome->latencies_ms.empty()) return result;  // the model does not run: a verdict without figures
+
   const std::string raw = encode_latencies(outcome->latencies_ms);
   const std::string raw_hash = protocol::sha256_hex(raw);
   std::ofstream file(context.output_folder() / raw_hash, std::ios::binary);
@@ -103,13 +112,6 @@ protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protoco
         {std::format("cannot write the raw latencies to {}: is the disk full?", context.output_folder().string()),
          true});
   }
-  protocol::JobResult result;
-  protocol::Measurement& measurement = *result.mutable_measurement();
-  measurement = std::move(outcome->measurement);
-  measurement.set_device(device_.name());
-  measurement.set_profile(device_.profile());
-  measurement.set_device_state_hash(state_hash);
-  measurement.set_artifact_sha256(job.model().sha256());
   measurement.mutable_raw()->set_sha256(raw_hash);
   measurement.mutable_raw()->set_size_bytes(static_cast<std::int64_t>(raw.size()));
   return result;

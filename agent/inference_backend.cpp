@@ -44,6 +44,9 @@ std::expected<std::vector<std::int64_t>, Error> deployed_shape(const TensorInfo&
   return shape;
 }
 
+// Of an input; far beyond what a machine holds, and still countable in bytes.
+constexpr std::size_t kMostValues = std::size_t{1} << 48U;
+
 std::expected<std::vector<std::vector<std::byte>>, Error> bind_fixed_inputs(InferenceSession& session, int batch) {
   std::vector<std::vector<std::byte>> storage;
   storage.reserve(session.inputs().size());
@@ -53,7 +56,11 @@ std::expected<std::vector<std::vector<std::byte>>, Error> bind_fixed_inputs(Infe
     auto shape = deployed_shape(input, batch);
     if (!shape) return std::unexpected(shape.error());
     std::size_t count = 1;
-    for (const std::int64_t extent : *shape) count *= static_cast<std::size_t>(extent);
+    for (const std::int64_t extent : *shape) {
+      if (__builtin_mul_overflow(count, static_cast<std::size_t>(extent), &count) || count > kMostValues) {
+        return std::unexpected(Error{std::format("input '{}' is too large for any memory", input.name)});
+      }
+    }
     auto& bytes = storage.emplace_back(count * size_of(input.type));
     for (std::size_t j = 0; j < count; ++j) {
       // 24 bits of the generator: the same value with every standard library.

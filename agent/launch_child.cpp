@@ -12,6 +12,7 @@
 #include <format>
 #include <fstream>
 #include <iterator>
+#include <new>
 #include <string>
 #include <thread>
 #include <vector>
@@ -25,6 +26,7 @@
 #include "agent/onnxruntime_backend.hpp"
 #include "agent/process_memory.hpp"
 #include "agent/reference_network.hpp"
+#include "agent/sandbox.hpp"
 #include "agent/steady_run.hpp"
 
 namespace finch::agent {
@@ -81,6 +83,7 @@ std::expected<LaunchEvent, Error> measure_latency(const LaunchRequest& request, 
   for (const std::string& provider : backend.providers()) result.add_providers(provider);
 
   // The output for the fixed input: the same in every launch, or something is broken.
+  if ((*candidate)->outputs().empty()) return std::unexpected(Error{"the model has no output"});
   if (auto ran = (*candidate)->run(); !ran) return std::unexpected(ran.error());
   const auto output = (*candidate)->output(0);
   if (!output) return std::unexpected(output.error());
@@ -149,7 +152,8 @@ std::expected<LaunchEvent, Error> measure_steadily(const LaunchRequest& request,
   return event;
 }
 
-std::expected<LaunchEvent, Error> measure_memory(const LaunchRequest& request, InferenceBackend& backend) {
+std::expected<LaunchEvent, Error> measure_memory(const LaunchRequest& request, InferenceBackend& backend,
+                                                 const std::function<void(double)>& on_progress) {
   LaunchEvent event;
   MemoryResult& result = *event.mutable_memory();
   const auto give_up = [&](const Error& why) {
@@ -165,6 +169,7 @@ std::expected<LaunchEvent, Error> measure_memory(const LaunchRequest& request, I
   if (!load_peak) return give_up(load_peak.error());
   if (auto reset = reset_peak_memory(); !reset) return give_up(reset.error());
   for (int run = 0; run < request.memory().runs(); ++run) {
+    on_progress(static_cast<double>(run) / request.memory().runs());
     if (auto ran = (*session)->run(); !ran) return std::unexpected(ran.error());
   }
   const auto run_peak = peak_memory_bytes();
@@ -239,7 +244,7 @@ std::expected<LaunchEvent, Error> perform_launch(const LaunchRequest& request, I
     case LaunchRequest::kSteady:
       return measure_steadily(request, backend, on_progress);
     case LaunchRequest::kMemory:
-      return measure_memory(request, backend);
+      return measure_memory(request, backend, on_progress);
     case LaunchRequest::kInfer:
       return infer(request, backend);
     case LaunchRequest::kEvaluate: {
@@ -253,6 +258,36 @@ std::expected<LaunchEvent, Error> perform_launch(const LaunchRequest& request, I
   return std::unexpected(Error{"the request names no task; `measure-launch` is for finch-agent itself"});
 }
 
+namespace {
+
+// Runtimes put many words around it.
+bool is_out_of_memory(const std::string& message) {
+  return message.contains("bad_alloc") || message.contains("Failed to allocate memory") ||
+         message.contains("out of memory");
+}
+
+std::expected<LaunchEvent, Error> load_and_perform(const LaunchRequest& request) {
+  auto backend = open_onnxruntime(request.library());
+  if (!backend) return std::unexpected(Error{backend.error().message, false, !request.library().empty()});
+  try {
+    auto result = perform_launch(request, **backend, [](double fraction) {
+      LaunchEvent event;
+      event.mutable_progress()->set_fraction(fraction);
+      send(event);
+    });
+    // The runtime is there: what fails now fails because of the model or what was given to it.
+    if (!result) return std::unexpected(Error{result.error().message, false, true});
+    if (result->has_probe()) {
+      if (auto library = find_onnxruntime(request.library())) result->mutable_probe()->set_library(library->string());
+    }
+    return result;
+  } catch (const std::bad_alloc&) {
+    return std::unexpected(Error{"std::bad_alloc", false, true});
+  }
+}
+
+}  // namespace
+
 int serve_launch() {
   // The agent gone, nobody reads the result.
   std::signal(SIGPIPE, SIG_IGN);
@@ -263,6 +298,7 @@ int serve_launch() {
     LaunchEvent event;
     event.mutable_failed()->set_message(error.message);
     event.mutable_failed()->set_bad_input(error.bad_input);
+    event.mutable_failed()->set_out_of_memory(is_out_of_memory(error.message));
     return send(event) ? 0 : 1;
   };
 
@@ -273,18 +309,16 @@ int serve_launch() {
       return fail(pinned.error());
     }
   }
-  auto backend = open_onnxruntime(request.library());
-  if (!backend) return fail({backend.error().message, false, !request.library().empty()});
-  auto result = perform_launch(request, **backend, [&](double fraction) {
-    LaunchEvent event;
-    event.mutable_progress()->set_fraction(fraction);
-    send(event);
-  });
-  // The runtime is there: what fails now fails because of the model or what was given to it.
-  if (!result) return fail({result.error().message, false, true});
-  if (result->has_probe()) {
-    if (auto library = find_onnxruntime(request.library())) result->mutable_probe()->set_library(library->string());
-  }
+  // The file by which the peak is reset cannot be opened later.
+  if (request.has_memory()) static_cast<void>(reset_peak_memory());
+  constexpr std::int64_t kLargestOutput = std::int64_t{4} << 30U;
+  const SandboxLimits limits{.memory_bytes = request.limits().memory_bytes(),
+                             .processor_time = std::chrono::seconds(request.limits().processor_seconds()),
+                             .file_bytes = request.has_infer() ? kLargestOutput : 0,
+                             .may_write_files = request.has_infer()};
+  if (auto entered = enter_sandbox(limits); !entered) return fail(entered.error());
+  auto result = load_and_perform(request);
+  if (!result) return fail(result.error());
   return send_result(*result) ? 0 : 1;
 }
 

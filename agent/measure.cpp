@@ -175,6 +175,21 @@ void fill_latency(const Session& session, protocol::Measurement& measurement, st
   measurement.set_latency_p99_ms(percentile(0.99, "p99"));
 }
 
+// A model that crashes, hangs or wants too much is a measurement too: one without figures, and with the reason.
+std::expected<MeasureOutcome, Error> verdict_on(const Error& error, const protocol::Deploy& deploy,
+                                                const MeasureTier& tier, std::chrono::steady_clock::time_point start) {
+  if (!error.model_failed) return std::unexpected(error);
+  MeasureOutcome outcome;
+  protocol::Measurement& measurement = outcome.measurement;
+  measurement.mutable_runtime()->set_name("onnxruntime");
+  measurement.set_tier(tier.name);
+  *measurement.mutable_deploy() = deploy;
+  measurement.set_verdict("INVALID");
+  measurement.add_reasons(error.message);
+  measurement.set_seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  return outcome;
+}
+
 }  // namespace
 
 std::expected<void, Error> check_deploy(const protocol::Deploy& deploy) {
@@ -206,7 +221,7 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
   LaunchRequest memory_request = base;
   memory_request.mutable_memory()->set_runs(kMemoryRuns);
   const auto memory = settings.launcher(memory_request, {}, stop);
-  if (!memory) return std::unexpected(memory.error());
+  if (!memory) return verdict_on(memory.error(), deploy, tier, start);
 
   const DeviceState before = read_device_state(settings.files);
   std::vector<DeviceState> during;
@@ -217,7 +232,7 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
     report(std::min(0.05 + 0.95 * (launch + share) / expected_launches, 0.99), std::format("launch {}", launch + 1));
   };
   auto session = run_session(base, tier, settings, on_launch, stop);
-  if (!session) return std::unexpected(session.error());
+  if (!session) return verdict_on(session.error(), deploy, tier, start);
 
   Evidence evidence;
   if (tier.second_session) {
@@ -229,7 +244,7 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
     second.looks = {12};
     const auto again = run_session(
         base, second, settings, [&](int, double) { during.push_back(read_device_state(settings.files)); }, stop);
-    if (!again) return std::unexpected(again.error());
+    if (!again) return verdict_on(again.error(), deploy, tier, start);
     evidence.second_session_difference = median(again->candidate_median_ms) / median(session->candidate_median_ms) - 1;
     session->signatures_agree =
         session->signatures_agree && again->signatures_agree && same_signature(session->signature, again->signature);
@@ -245,7 +260,7 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
         report(0.99, std::format("energy, {:.0f} %", 100 * share));
       },
       stop);
-  if (!energy) return std::unexpected(energy.error());
+  if (!energy) return verdict_on(energy.error(), deploy, tier, start);
   if (*energy) evidence.energy_doubts = (*energy)->doubts;
 
   evidence.changes = compare_states(before, during, read_device_state(settings.files));

@@ -36,7 +36,8 @@ struct MeasureOutcome {
 // latency of the first session in milliseconds, launch by launch. p90 and p99 stay 0 (not known) with a reason when
 // there were too few queries for them. The latency's interval is that of the candidate's own round medians, so it
 // contains the device's drift; precision is judged by the ratio to the reference network, from which drift cancels.
-// Errors: what deploy asks for is not there (says what is), the model does not load or run; retryable: a crash, a stop.
+// A model that crashes, hangs or wants too much memory gets the verdict INVALID with the reason, and no figures.
+// Errors: what deploy asks for is not there (says what is), the model does not load or run; retryable: a stop.
 std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model, const protocol::Deploy& deploy,
                                              const MeasureTier& tier, const MeasureSettings& settings,
                                              std::stop_token stop);

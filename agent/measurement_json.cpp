@@ -33,6 +33,10 @@ std::string mebibytes(std::int64_t bytes) {
   return bytes > 0 ? std::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20)) : "not known";
 }
 
+std::string runtime_name(const protocol::Measurement& m) {
+  return m.runtime().version().empty() ? m.runtime().name() : m.runtime().name() + " " + m.runtime().version();
+}
+
 }  // namespace
 
 std::string measurement_json(const protocol::Measurement& m, const std::string& raw) {
@@ -41,8 +45,7 @@ std::string measurement_json(const protocol::Measurement& m, const std::string& 
       R"("deploy": {{"provider": {}, "precision": {}, "threads": {}, "batch": {}}}, "verdict": {}, "reasons": {}, )"
       R"("latency_ms": {{"median": {}, "ci_low": {}, "ci_high": {}, "p90": {}, "p99": {}, "runs": {}}}, )"
       R"("memory_bytes": {{"load_peak": {}, "run_peak": {}}}, "energy_mj": {}, "artifact_sha256": {}, "raw": {}}})",
-      json_string(m.device()), json_string_or_null(m.profile()),
-      json_string(m.runtime().name() + " " + m.runtime().version()), json_string(m.tier()),
+      json_string(m.device()), json_string_or_null(m.profile()), json_string(runtime_name(m)), json_string(m.tier()),
       json_string(m.deploy().provider()), json_string_or_null(m.deploy().precision()), m.deploy().threads(),
       m.deploy().batch(), json_string(m.verdict()), json_string_list(m.reasons()), known(m.latency_median_ms()),
       known(m.latency_ci_low_ms()), known(m.latency_ci_high_ms()), known(m.latency_p90_ms()), known(m.latency_p99_ms()),
@@ -51,10 +54,11 @@ std::string measurement_json(const protocol::Measurement& m, const std::string& 
 }
 
 std::string measurement_text(const protocol::Measurement& m) {
-  std::string text = std::format("{}  ({} tier, {} {}, {} thread{}, batch {}, {:.1f} s)\n", m.verdict(), m.tier(),
-                                 m.runtime().name(), m.runtime().version(), m.deploy().threads(),
-                                 m.deploy().threads() == 1 ? "" : "s", m.deploy().batch(), m.seconds());
+  std::string text =
+      std::format("{}  ({} tier, {}, {} thread{}, batch {}, {:.1f} s)\n", m.verdict(), m.tier(), runtime_name(m),
+                  m.deploy().threads(), m.deploy().threads() == 1 ? "" : "s", m.deploy().batch(), m.seconds());
   for (const std::string& reason : m.reasons()) text += "  " + reason + "\n";
+  if (m.latency_median_ms() == 0) return text;  // there are no figures
   text += std::format("latency  median {}, 95 % interval {} to {}\n         p90 {}, p99 {}, {} runs\n",
                       milliseconds(m.latency_median_ms()), milliseconds(m.latency_ci_low_ms()),
                       milliseconds(m.latency_ci_high_ms()), milliseconds(m.latency_p90_ms()),
