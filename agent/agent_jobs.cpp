@@ -83,12 +83,18 @@ protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protoco
   if (!tier) return failed({std::format("there is no tier '{}'; use quick, screen or certify", job.tier())});
   const auto model = artifact_file(job.model(), context, "model");
   if (!model) return failed(model.error());
-  const MeasureSettings settings{
+  MeasureSettings settings{
       .launcher = settings_.launcher,
       .files = settings_.files,
       .library = settings_.library,
       .power = settings_.power,
       .on_progress = [&](double share, const std::string& what) { context.progress(share, what); }};
+  settings.shapes.assign(job.shapes().begin(), job.shapes().end());
+  if (job.has_rival()) {
+    const auto rival = artifact_file(job.rival(), context, "rival");
+    if (!rival) return failed(rival.error());
+    settings.rival = *rival;
+  }
   const std::string state_hash = device().state_hash();
   auto outcome = measure(*model, job.deploy(), *tier, settings, context.stop_token());
   if (!outcome) return failed(outcome.error());

@@ -39,16 +39,28 @@ SessionSettings settings_of(const LaunchRequest& request) {
   return {request.provider(), request.threads()};
 }
 
-std::expected<std::unique_ptr<InferenceSession>, Error> load_candidate(const LaunchRequest& request,
-                                                                       InferenceBackend& backend) {
-  auto session = backend.load(request.model(), settings_of(request));
+std::expected<std::unique_ptr<InferenceSession>, Error> load_model(const std::string& model,
+                                                                   const LaunchRequest& request,
+                                                                   InferenceBackend& backend) {
+  auto session = backend.load(model, settings_of(request));
   if (session) return session;
   std::string why = session.error().message;
-  if (const std::string prefix = "Load model from " + request.model() + " failed:"; why.starts_with(prefix)) {
+  if (const std::string prefix = "Load model from " + model + " failed:"; why.starts_with(prefix)) {
     why.erase(0, prefix.size());
   }
   if (why.contains("Protobuf parsing failed")) why = "it is no ONNX file, or not a whole one";
-  return std::unexpected(Error{std::format("model {} cannot be loaded: {}", request.model(), why)});
+  return std::unexpected(Error{std::format("model {} cannot be loaded: {}", model, why)});
+}
+
+std::expected<std::unique_ptr<InferenceSession>, Error> load_candidate(const LaunchRequest& request,
+                                                                       InferenceBackend& backend) {
+  return load_model(request.model(), request, backend);
+}
+
+InputShapes shapes_of(const LaunchRequest& request) {
+  InputShapes shapes;
+  for (const auto& shape : request.shapes()) shapes[shape.name()] = {shape.extents().begin(), shape.extents().end()};
+  return shapes;
 }
 
 // CLOCK_MONOTONIC, like the agent's power samples.
@@ -69,12 +81,17 @@ std::expected<LaunchEvent, Error> measure_latency(const LaunchRequest& request, 
   const Clock clock = steady_clock();
   auto candidate = load_candidate(request, backend);
   if (!candidate) return std::unexpected(candidate.error());
-  // Always on one thread of the plain CPU provider: its latency is a property of the device alone.
-  auto reference = backend.load(reference_network(), SessionSettings{});
+  // The reference network is always on one thread of the plain CPU provider: its latency is a property of the device
+  // alone. A rival is deployed like the candidate.
+  const bool has_rival = !task.rival().empty();
+  auto reference =
+      has_rival ? load_model(task.rival(), request, backend) : backend.load(reference_network(), SessionSettings{});
+  if (!reference && has_rival) return std::unexpected(reference.error());
   if (!reference) return std::unexpected(Error{"the reference network: " + reference.error().message});
-  const auto candidate_inputs = bind_fixed_inputs(**candidate, request.batch());
+  const auto candidate_inputs = bind_fixed_inputs(**candidate, request.batch(), shapes_of(request));
   if (!candidate_inputs) return std::unexpected(candidate_inputs.error());
-  const auto reference_inputs = bind_fixed_inputs(**reference, 1);
+  const auto reference_inputs = has_rival ? bind_fixed_inputs(**reference, request.batch(), shapes_of(request))
+                                          : bind_fixed_inputs(**reference, 1);
   if (!reference_inputs) return std::unexpected(reference_inputs.error());
 
   LaunchEvent event;
@@ -127,7 +144,7 @@ std::expected<LaunchEvent, Error> measure_steadily(const LaunchRequest& request,
   const SteadyTask& task = request.steady();
   auto session = load_candidate(request, backend);
   if (!session) return std::unexpected(session.error());
-  const auto inputs = bind_fixed_inputs(**session, request.batch());
+  const auto inputs = bind_fixed_inputs(**session, request.batch(), shapes_of(request));
   if (!inputs) return std::unexpected(inputs.error());
   const Clock clock = steady_clock();
   const auto settled = warm_up(**session,
@@ -163,7 +180,7 @@ std::expected<LaunchEvent, Error> measure_memory(const LaunchRequest& request, I
   if (auto reset = reset_peak_memory(); !reset) return give_up(reset.error());
   auto session = load_candidate(request, backend);
   if (!session) return std::unexpected(session.error());
-  const auto inputs = bind_fixed_inputs(**session, request.batch());
+  const auto inputs = bind_fixed_inputs(**session, request.batch(), shapes_of(request));
   if (!inputs) return std::unexpected(inputs.error());
   const auto load_peak = peak_memory_bytes();
   if (!load_peak) return give_up(load_peak.error());

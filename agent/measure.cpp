@@ -93,6 +93,7 @@ LaunchRequest base_request(const std::filesystem::path& model, const protocol::D
   request.set_threads(deploy.threads());
   request.set_batch(deploy.batch());
   request.set_root(settings.files.root().string());
+  for (const protocol::InputShape& shape : settings.shapes) *request.add_shapes() = shape;
   return request;
 }
 
@@ -110,6 +111,9 @@ std::expected<Session, Error> run_session(LaunchRequest request, const MeasureTi
   task.set_warm_up_minimum_seconds(tier.warm_up.minimum.count());
   task.set_warm_up_cap_seconds(tier.warm_up.cap.count());
   task.set_warm_up_agreement(tier.warm_up.agreement);
+  task.set_rival(settings.rival.string());
+  // A rival needs as much time as the candidate.
+  if (!settings.rival.empty()) task.set_reference_block_seconds(tier.candidate_block.count());
   session.alpha = alpha_of_look(kAlpha, static_cast<int>(tier.looks.size()));
   for (const int look : tier.looks) {
     while (static_cast<int>(session.candidate_median_ms.size()) < look) {
@@ -162,7 +166,12 @@ void fill_latency(const Session& session, protocol::Measurement& measurement, st
   measurement.set_latency_ci_low_ms(interval ? interval->low : 0);
   measurement.set_latency_ci_high_ms(interval ? interval->high : 0);
   measurement.set_runs(static_cast<std::int64_t>(session.candidate_ms.size()));
-  if (session.log_ratio) measurement.set_reference_ratio_median(std::exp(session.log_ratio->median));
+  measurement.set_reference_median_ms(median(session.reference_median_ms));
+  if (session.log_ratio) {
+    measurement.set_reference_ratio_median(std::exp(session.log_ratio->median));
+    measurement.set_reference_ratio_ci_low(std::exp(session.log_ratio->low));
+    measurement.set_reference_ratio_ci_high(std::exp(session.log_ratio->high));
+  }
   const auto percentile = [&](double share, const char* name) {
     const auto estimate = early_stopping_percentile(session.candidate_ms, share);
     if (!estimate) {

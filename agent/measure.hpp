@@ -23,6 +23,9 @@ struct MeasureSettings {
   SystemFiles files{};
   std::string library{};  // ONNX Runtime's file or folder; empty: searched for
   PowerSettings power{};
+  // A model in the reference network's place: the record's ratio is then candidate to rival. Empty: none.
+  std::filesystem::path rival{};
+  std::vector<protocol::InputShape> shapes{};
   // Shares of 0..1 and what is being done, from the calling thread.
   std::function<void(double, const std::string&)> on_progress{};
 };

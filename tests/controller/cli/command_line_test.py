@@ -14,7 +14,7 @@ import unittest
 FINCH = os.environ["FINCH_BIN"] + "/finch"
 SOURCE = pathlib.Path(os.environ["FINCH_SOURCE"])
 COMMANDS = [[], ["run"], ["resume"], ["finish"], ["report"], ["export"], ["verify"], ["serve"], ["devices"], ["devices", "invite"],
-            ["devices", "remove"], ["doctor"], ["init"], ["plan"], ["table-bench"], ["table-bench", "predict"],
+            ["devices", "remove"], ["doctor"], ["init"], ["plan"], ["bench"], ["table-bench"], ["table-bench", "predict"],
             ["completion"]]
 DONE, FAILED, USAGE = 0, 1, 2
 
@@ -177,6 +177,14 @@ class BadInput(CommandLine):
             other.listen()
             port = other.getsockname()[1]
             self.assert_refused(FAILED, [port, "--port"], "serve", "--port", port)
+
+    def test_bench_that_cannot_be(self):
+        model = os.path.join(SOURCE, "agent/reference_network.onnx")
+        self.assert_refused(USAGE, ["name a model", "--compare"], "bench")
+        self.assert_refused(USAGE, ["nowhere.onnx: no such file"], "bench", "nowhere.onnx")
+        self.assert_refused(USAGE, ["--device pi", "finch devices"], "bench", model, "--device", "pi")
+        self.assert_refused(USAGE, ["NAME=1,3,224,224"], "bench", model, "--shape", "image=1,x")
+        self.assert_refused(USAGE, ["--tier"], "bench", model, "--tier", "fast")
 
     def test_devices_that_cannot_be(self):
         self.assert_refused(USAGE, ["local"], "devices", "invite", "local")
