@@ -89,6 +89,7 @@ protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protoco
       .library = settings_.library,
       .power = settings_.power,
       .on_progress = [&](double share, const std::string& what) { context.progress(share, what); }};
+  settings.rate_hz = job.rate_hz();
   settings.shapes.assign(job.shapes().begin(), job.shapes().end());
   if (job.has_rival()) {
     const auto rival = artifact_file(job.rival(), context, "rival");

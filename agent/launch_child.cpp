@@ -178,6 +178,10 @@ std::expected<LaunchEvent, Error> measure_memory(const LaunchRequest& request, I
     return event;
   };
   if (auto reset = reset_peak_memory(); !reset) return give_up(reset.error());
+  // The peak is now what is resident: the runtime alone.
+  const auto runtime = peak_memory_bytes();
+  if (!runtime) return give_up(runtime.error());
+  result.set_runtime_bytes(*runtime);
   auto session = load_candidate(request, backend);
   if (!session) return std::unexpected(session.error());
   const auto inputs = bind_fixed_inputs(**session, request.batch(), shapes_of(request));

@@ -27,6 +27,7 @@
 #include "agent/remembered_controller.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/identity.hpp"
+#include "protocol/input_shape.hpp"
 
 namespace fs = std::filesystem;
 using namespace finch;
@@ -50,6 +51,8 @@ struct Options {
   int threads = 1;
   int batch = 1;
   bool json = false;
+  std::vector<std::string> shapes;
+  double rate_hz = 0;
   std::string power_command;
   std::string power_provenance = "external";
 
@@ -181,6 +184,12 @@ int measure(const Options& options, const std::stop_token& stop) {
   const auto tier = agent::find_tier(options.tier);
   const auto hash = protocol::sha256_of_file(options.model);
   if (!hash) return complain({hash.error().message, false, true});
+  std::vector<protocol::InputShape> shapes;
+  for (const std::string& text : options.shapes) {
+    const auto shape = protocol::parse_input_shape(text);
+    if (!shape) return complain({shape.error().message, false, true});
+    shapes.push_back(*shape);
+  }
   const bool terminal = isatty(STDERR_FILENO) != 0;
   const auto outcome = agent::measure(
       options.model, deploy_of(options), *tier,
@@ -188,6 +197,8 @@ int measure(const Options& options, const std::stop_token& stop) {
        .files = options.files(),
        .library = options.library,
        .power = options.power(),
+       .shapes = std::move(shapes),
+       .rate_hz = options.rate_hz,
        .on_progress =
            [terminal](double share, const std::string& what) {
              if (terminal)
@@ -343,6 +354,10 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   measuring->add_option("--precision", options.precision, "What the record is to say: fp32, int8, ...")
       ->type_name("NAME");
+  measuring->add_option("--shape", options.shapes, "Shape of an input that the model leaves open, may be repeated")
+      ->type_name("NAME=1,3,224,224");
+  measuring->add_option("--rate-hz", options.rate_hz, "Also run it at this rate, as a camera would")
+      ->check(CLI::Range(0.001, 100'000.0));
   measuring->add_option("--raw", options.raw, "Write every latency there (float64 milliseconds)")->type_name("FILE");
   measuring->add_flag("--json", options.json, "Print the record as JSON");
   measuring->footer("Example:\n  finch-agent measure model.onnx --threads 2 --json");

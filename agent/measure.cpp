@@ -144,19 +144,41 @@ void take_load(const MachineLoad& load, Evidence& evidence) {
   evidence.io_pressure = given(load.has_io_pressure(), load.io_pressure());
 }
 
-// Nothing: the board has no sensor of its whole power. Opened only here, so that no meter runs beside the latencies.
-std::expected<std::optional<EnergyOutcome>, Error> find_energy(const LaunchRequest& base, const MeasureTier& tier,
-                                                               const Session& session, const MeasureSettings& settings,
-                                                               const std::function<void(double)>& on_progress,
-                                                               const std::stop_token& stop) {
+// The long run: its energy where the board has a sensor of its whole power, opened only here so that no meter runs
+// beside the latencies; without one only its frames, and only at a rate. Nothing: neither is wanted.
+std::expected<std::optional<EnergyOutcome>, Error> run_long(const LaunchRequest& base, const MeasureTier& tier,
+                                                            const Session& session, const MeasureSettings& settings,
+                                                            const std::function<void(double)>& on_progress,
+                                                            const std::stop_token& stop) {
+  EnergyPlan plan = tier.energy;
+  plan.rate_hz = settings.rate_hz;
   for (const auto& sensor : find_power_sensors(settings.files, settings.power)) {
     if (sensor->total_rails().empty()) continue;
-    auto outcome = measure_energy(base, tier.energy, tier.warm_up, *sensor, median(session.candidate_median_ms),
+    auto outcome = measure_energy(base, plan, tier.warm_up, *sensor, median(session.candidate_median_ms),
                                   tier.half_width, settings.launcher, on_progress, stop);
     if (!outcome) return std::unexpected(outcome.error());
     return std::move(*outcome);
   }
-  return std::nullopt;
+  if (settings.rate_hz <= 0) return std::nullopt;
+  auto event = settings.launcher(steady_request(base, plan, tier.warm_up), on_progress, stop);
+  if (!event) return std::unexpected(event.error());
+  return EnergyOutcome{.run = std::move(*event->mutable_steady())};
+}
+
+void fill_long_run(const EnergyOutcome& outcome, double rate_hz, protocol::Measurement& measurement) {
+  if (outcome.gross_mj) {
+    measurement.set_energy_gross_mj(*outcome.gross_mj);
+    measurement.set_energy_net_mj(*outcome.net_mj);
+    measurement.set_energy_provenance(std::string(name_of(outcome.provenance)));
+  }
+  const std::vector<double> latencies(outcome.run.latency_ms().begin(), outcome.run.latency_ms().end());
+  if (rate_hz <= 0 || latencies.empty()) return;
+  protocol::AtRate& rate = *measurement.mutable_at_rate();
+  rate.set_rate_hz(rate_hz);
+  rate.set_frames(static_cast<std::int64_t>(latencies.size()));
+  rate.set_missed_deadlines(outcome.run.missed_deadlines());
+  rate.set_latency_median_ms(median(latencies));
+  rate.set_latency_p99_ms(early_stopping_percentile(latencies, 0.99).value_or(0));
 }
 
 void fill_latency(const Session& session, protocol::Measurement& measurement, std::vector<std::string>& notes) {
@@ -262,15 +284,15 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
     session->launches += again->launches;
   }
 
-  const auto energy = find_energy(
+  const auto long_run = run_long(
       base, tier, *session, settings,
       [&](double share) {
         during.push_back(read_device_state(settings.files));
-        report(0.99, std::format("energy, {:.0f} %", 100 * share));
+        report(0.99, std::format("long run, {:.0f} %", 100 * share));
       },
       stop);
-  if (!energy) return verdict_on(energy.error(), deploy, tier, start);
-  if (*energy) evidence.energy_doubts = (*energy)->doubts;
+  if (!long_run) return verdict_on(long_run.error(), deploy, tier, start);
+  if (*long_run) evidence.energy_doubts = (*long_run)->doubts;
 
   evidence.changes = compare_states(before, during, read_device_state(settings.files));
   evidence.signatures_agree = session->signatures_agree;
@@ -294,14 +316,11 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
   if (memory->memory().problem().empty()) {
     measurement.set_load_peak_bytes(memory->memory().load_peak_bytes());
     measurement.set_run_peak_bytes(memory->memory().run_peak_bytes());
+    measurement.set_runtime_bytes(memory->memory().runtime_bytes());
   } else {
     verdict.reasons.push_back("peak memory not known: " + memory->memory().problem());
   }
-  if (*energy && (*energy)->gross_mj) {
-    measurement.set_energy_gross_mj(*(*energy)->gross_mj);
-    measurement.set_energy_net_mj(*(*energy)->net_mj);
-    measurement.set_energy_provenance(std::string(name_of((*energy)->provenance)));
-  }
+  if (*long_run) fill_long_run(**long_run, settings.rate_hz, measurement);
   for (std::string& reason : verdict.reasons) measurement.add_reasons(std::move(reason));
   measurement.set_seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   outcome.latencies_ms = std::move(session->candidate_ms);

@@ -26,6 +26,7 @@ struct MeasureSettings {
   // A model in the reference network's place: the record's ratio is then candidate to rival. Empty: none.
   std::filesystem::path rival{};
   std::vector<protocol::InputShape> shapes{};
+  double rate_hz = 0;  // also run at this rate, and take the energy there; 0: not
   // Shares of 0..1 and what is being done, from the calling thread.
   std::function<void(double, const std::string&)> on_progress{};
 };

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <format>
 #include <mutex>
+#include <span>
 #include <utility>
 
 #include "agent/latency_statistics.hpp"
@@ -27,17 +28,18 @@ bool rest(Seconds duration, const std::stop_token& stop) {
   return !stop.stop_requested();
 }
 
+}  // namespace
+
 LaunchRequest steady_request(const LaunchRequest& base, const EnergyPlan& plan, const WarmUpPlan& warm_up) {
   LaunchRequest request = base;
   SteadyTask& task = *request.mutable_steady();
   task.set_seconds(plan.load.count());
+  task.set_rate_hz(plan.rate_hz);
   task.set_warm_up_minimum_seconds(warm_up.minimum.count());
   task.set_warm_up_cap_seconds(warm_up.cap.count());
   task.set_warm_up_agreement(warm_up.agreement);
   return request;
 }
-
-}  // namespace
 
 std::expected<EnergyOutcome, Error> measure_energy(const LaunchRequest& base, const EnergyPlan& plan,
                                                    const WarmUpPlan& warm_up, PowerSensor& sensor, double expected_ms,
@@ -64,8 +66,9 @@ std::expected<EnergyOutcome, Error> measure_energy(const LaunchRequest& base, co
     return std::unexpected(Error{"the measuring process gave an incomplete result", true});
   }
   EnergyOutcome outcome{.provenance = sensor.provenance()};
-  outcome.latency_ms = median(std::vector<double>(run.latency_ms().begin(), run.latency_ms().end()));
-  if (const double off = outcome.latency_ms / expected_ms - 1; std::abs(off) > tolerance) {
+  outcome.run = run;
+  const double latency_ms = median(std::span(run.latency_ms().data(), static_cast<std::size_t>(run.latency_ms_size())));
+  if (const double off = latency_ms / expected_ms - 1; plan.rate_hz == 0 && std::abs(off) > tolerance) {
     outcome.doubts.push_back(
         std::format("energy: the latency was {:+.1f} % off while the power was sampled", 100 * off));
   }

@@ -12,22 +12,27 @@
 
 #include "agent/error.hpp"
 #include "agent/launch.hpp"
+#include "agent/launch.pb.h"
 #include "agent/measure_tier.hpp"
 #include "agent/power_sensor.hpp"
 
 namespace finch::agent {
 
+// The launch that runs the model for plan.load.
+LaunchRequest steady_request(const LaunchRequest& base, const EnergyPlan& plan, const WarmUpPlan& warm_up);
+
 struct EnergyOutcome {
   std::optional<double> gross_mj{}, net_mj{};  // an inference; both or none
   PowerProvenance provenance = PowerProvenance::kExternal;
-  double latency_ms = 0;              // median, while the sampler ran
+  SteadyResult run{};                 // the inferences, while the sampler ran
   std::vector<std::string> doubts{};  // why the figures are not to be trusted, or not there
 };
 
 // Launches `base` for plan.load, records `sensor` all the while in a thread of its own, and plan.idle before and after.
 // gross: all that the board used, over the inferences; net: the same less what it uses idle. Neither is given when less
 // than 95 % of one of the three times is covered by samples. `expected_ms` is the median latency without a sampler; a
-// difference above `tolerance` (relative) is a doubt. Errors: as of the launcher; stopped while idle (retryable).
+// difference above `tolerance` (relative) is a doubt, unless the plan has a rate: pauses change the clocks. Errors: as
+// of the launcher; stopped while idle (retryable).
 std::expected<EnergyOutcome, Error> measure_energy(const LaunchRequest& base, const EnergyPlan& plan,
                                                    const WarmUpPlan& warm_up, PowerSensor& sensor, double expected_ms,
                                                    double tolerance, const Launcher& launcher,

@@ -27,7 +27,8 @@ namespace finch::agent {
 // How long the power is sampled, where a board has a sensor.
 struct EnergyPlan {
   Seconds load{30};
-  Seconds idle{5};  // before, and again after
+  Seconds idle{5};     // before, and again after
+  double rate_hz = 0;  // 0: back to back
 };
 
 struct MeasureTier {

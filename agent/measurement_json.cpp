@@ -66,6 +66,14 @@ std::string measurement_text(const protocol::Measurement& m) {
   text += std::format("         {:.3g} times the reference network\n", m.reference_ratio_median());
   text += std::format("memory   peak {} while loading, {} while running\n", mebibytes(m.load_peak_bytes()),
                       mebibytes(m.run_peak_bytes()));
+  if (m.runtime_bytes() > 0) {
+    text += std::format("         {} of it is the runtime's, without any model\n", mebibytes(m.runtime_bytes()));
+  }
+  if (m.has_at_rate()) {
+    text += std::format("at rate  {:g} Hz: {} of {} deadlines missed, median {}, p99 {}\n", m.at_rate().rate_hz(),
+                        m.at_rate().missed_deadlines(), m.at_rate().frames(),
+                        milliseconds(m.at_rate().latency_median_ms()), milliseconds(m.at_rate().latency_p99_ms()));
+  }
   if (m.has_energy_gross_mj()) {
     text += std::format("energy   {:.4g} mJ gross, {:.4g} mJ net of idle, an inference ({})\n", m.energy_gross_mj(),
                         m.energy_net_mj(), m.energy_provenance());

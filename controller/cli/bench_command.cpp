@@ -1,10 +1,8 @@
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <filesystem>
 #include <format>
 #include <nlohmann/json.hpp>
-#include <ranges>
 #include <utility>
 
 #include "controller/cli/bench_text.hpp"
@@ -13,6 +11,7 @@
 #include "controller/cli/farm_question.hpp"
 #include "controller/cli/interrupt.hpp"
 #include "protocol/artifact_store.hpp"
+#include "protocol/input_shape.hpp"
 #include "protocol/random_hex.hpp"
 
 namespace finch::controller {
@@ -22,28 +21,12 @@ struct Arguments {
   std::vector<std::string> models, compare, devices{"local"}, shapes;
   std::string tier = "screen", provider = "cpu", precision;
   int threads = 1, batch = 1;
+  double rate_hz = 0;
   bool json = false;
 };
 
 std::unexpected<Error> wrong(const std::string& what) {
   return std::unexpected(Error{what, ExitCode::usage});
-}
-
-// "image=1,3,224,224"
-std::expected<protocol::InputShape, Error> parse_shape(const std::string& text) {
-  protocol::InputShape shape;
-  const std::size_t equals = text.find('=');
-  const auto bad = [&text] { return wrong(std::format("--shape {}: give NAME=1,3,224,224", text)); };
-  if (equals == std::string::npos || equals == 0) return bad();
-  shape.set_name(text.substr(0, equals));
-  for (const auto part : std::views::split(std::string_view(text).substr(equals + 1), ',')) {
-    const std::string_view digits(part);
-    std::int64_t extent = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), extent);
-    if (error != std::errc() || end != digits.data() + digits.size() || extent < 1) return bad();
-    shape.add_extents(extent);
-  }
-  return shape;
 }
 
 class Bench {
@@ -76,7 +59,8 @@ class Bench {
     job.mutable_deploy()->set_batch(arguments_.batch);
     job.set_tier(arguments_.tier);
     job.set_device(device);
-    for (const std::string& text : arguments_.shapes) *job.add_shapes() = *parse_shape(text);
+    job.set_rate_hz(arguments_.rate_hz);
+    for (const std::string& text : arguments_.shapes) *job.add_shapes() = *protocol::parse_input_shape(text);
     BenchLine line{.file = file, .rival = rival, .device = device, .measurement = {}, .failure = {}};
     auto result = farm_.ask(request);
     if (result) {
@@ -111,7 +95,7 @@ std::expected<void, Error> check(const Arguments& arguments) {
     }
   }
   for (const std::string& text : arguments.shapes) {
-    if (const auto shape = parse_shape(text); !shape) return std::unexpected(shape.error());
+    if (const auto shape = protocol::parse_input_shape(text); !shape) return wrong(shape.error().message);
   }
   return {};
 }
@@ -174,6 +158,8 @@ void add_bench_command(CLI::App& app, Command& chosen) {
       ->capture_default_str();
   command->add_option("--shape", arguments->shapes, "Shape of an input that the model leaves open, may be repeated")
       ->type_name("NAME=1,3,224,224");
+  command->add_option("--rate-hz", arguments->rate_hz, "Also run it at this rate, as a camera would: missed deadlines")
+      ->check(CLI::Range(0.001, 100'000.0));
   command->add_option("--threads", arguments->threads, "Threads within an operator")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();

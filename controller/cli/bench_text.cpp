@@ -31,6 +31,12 @@ std::string table_line(const BenchLine& line, std::size_t width) {
                      milliseconds(m.latency_p99_ms()), memory, energy, m.verdict());
 }
 
+std::string rate_text(const protocol::AtRate& rate) {
+  return std::format("  at {:g} Hz: {} of {} deadlines missed, median {} ms, p99 {} ms\n", rate.rate_hz(),
+                     rate.missed_deadlines(), rate.frames(), milliseconds(rate.latency_median_ms()),
+                     milliseconds(rate.latency_p99_ms()));
+}
+
 std::string comparison_text(const BenchLine& line) {
   const protocol::Measurement& m = line.measurement;
   if (!m.has_reference_ratio_ci_low()) return std::format("{} and {}: not compared\n", line.file, line.rival);
@@ -84,6 +90,7 @@ std::string bench_text(const std::vector<BenchLine>& lines) {
   for (const BenchLine& line : lines) {
     text += table_line(line, width);
     for (const std::string& reason : line.measurement.reasons()) text += "  " + reason + "\n";
+    if (line.measurement.has_at_rate()) text += rate_text(line.measurement.at_rate());
   }
   for (const BenchLine& line : lines) {
     if (!line.rival.empty() && line.failure.empty()) text += comparison_text(line);
@@ -97,6 +104,13 @@ std::string bench_json(const std::vector<BenchLine>& lines) {
     Json value = {{"file", line.file}};
     if (line.failure.empty()) {
       value.update(measurement_value(measurement_info(line.measurement)));
+      if (line.measurement.has_at_rate()) {
+        const protocol::AtRate& rate = line.measurement.at_rate();
+        value["at_rate"] = {{"rate_hz", rate.rate_hz()},
+                            {"frames", rate.frames()},
+                            {"missed_deadlines", rate.missed_deadlines()},
+                            {"latency_ms", {{"median", rate.latency_median_ms()}, {"p99", rate.latency_p99_ms()}}}};
+      }
     } else {
       value["device"] = line.device;
       value["error"] = line.failure;
