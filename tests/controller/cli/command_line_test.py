@@ -192,6 +192,32 @@ class BadInput(CommandLine):
         self.assertEqual(json.loads(self.finch("devices", "--json").stdout), [])
 
 
+class Bench(CommandLine):
+    MODELS = SOURCE / "tests" / "agent" / "models"
+
+    def test_compares_two_files_and_goes_on_after_one_that_is_none(self):
+        (self.folder / "broken.onnx").write_text("no model")
+        done = self.finch("bench", "broken.onnx", "--compare", SOURCE / "agent" / "reference_network.onnx",
+                          self.MODELS / "times_one.onnx", "--tier", "quick", "--json")
+        self.assertEqual(done.returncode, FAILED, done.stderr)
+        self.assertIn("broken.onnx on local: ", done.stderr)
+        result = json.loads(done.stdout)
+        broken, network = result["measurements"]
+        self.assertIn("no ONNX file", broken["error"])
+        self.assertIn(network["verdict"], ["VALID", "DEGRADED"])
+        self.assertGreater(network["latency_ms"]["ci_low"], 0)
+        comparison, = result["comparisons"]
+        self.assertEqual(comparison["conclusion"], "slower")
+        self.assertGreater(comparison["ratio"]["ci_low"], 1)
+
+    def test_free_dimensions_are_given_by_name(self):
+        model = self.MODELS / "free_size.onnx"
+        self.assertIn("--shape x=", self.finch("bench", model, "--tier", "quick").stderr)
+        done = self.finch("bench", model, "--shape", "x=1,1,64,2", "--tier", "quick")
+        self.assertEqual(done.returncode, DONE, done.stderr)
+        self.assertIn("95 % interval", done.stdout)
+
+
 class TableBench(CommandLine):
     def setUp(self):
         super().setUp()
