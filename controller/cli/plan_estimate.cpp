@@ -47,7 +47,8 @@ std::expected<Plan, Error> plan_campaign(const CampaignConfig& config, const Pla
   const double each_image =
       1 / facts.images_per_second_large + 1 / facts.images_per_second_small + 2 / speed;  // seconds
   const double supernet = shared ? config.train.supernet_epochs * samples * each_image : 0;
-  const double accuracy = shared ? kSubnetImages / speed : halving.expected_share() * config.train.epochs * samples / speed;
+  const double accuracy =
+      shared ? kSubnetImages / speed : halving.expected_share() * config.train.epochs * samples / speed;
   const double candidate = accuracy + facts.measurement_seconds;
   const double final_measurement = config.measure.finalist_tier == config.measure.search_tier
                                        ? facts.measurement_seconds
