@@ -47,7 +47,7 @@ AgentJobs::AgentJobs(AgentSettings settings) : settings_(std::move(settings)) {
   device_ = read_device(settings_.files);
   device_.set_name(settings_.name);
   device_.set_profile(settings_.profile);
-  add_runtimes(device_, settings_.files, settings_.launcher, settings_.library);
+  add_runtimes(device_, settings_.files, settings_.launcher, settings_.library, settings_.power);
 }
 
 protocol::DeviceDescription AgentJobs::device() const {
@@ -83,14 +83,31 @@ protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protoco
   if (!tier) return failed({std::format("there is no tier '{}'; use quick, screen or certify", job.tier())});
   const auto model = artifact_file(job.model(), context, "model");
   if (!model) return failed(model.error());
-  const MeasureSettings settings{
+  MeasureSettings settings{
       .launcher = settings_.launcher,
       .files = settings_.files,
       .library = settings_.library,
+      .power = settings_.power,
       .on_progress = [&](double share, const std::string& what) { context.progress(share, what); }};
+  settings.rate_hz = job.rate_hz();
+  settings.shapes.assign(job.shapes().begin(), job.shapes().end());
+  if (job.has_rival()) {
+    const auto rival = artifact_file(job.rival(), context, "rival");
+    if (!rival) return failed(rival.error());
+    settings.rival = *rival;
+  }
   const std::string state_hash = device().state_hash();
   auto outcome = measure(*model, job.deploy(), *tier, settings, context.stop_token());
   if (!outcome) return failed(outcome.error());
+
+  protocol::JobResult result;
+  protocol::Measurement& measurement = *result.mutable_measurement();
+  measurement = std::move(outcome->measurement);
+  measurement.set_device(device_.name());
+  measurement.set_profile(device_.profile());
+  measurement.set_device_state_hash(state_hash);
+  measurement.set_artifact_sha256(job.model().sha256());
+  if (outcome->latencies_ms.empty()) return result;  // the model does not run: a verdict without figures
 
   const std::string raw = encode_latencies(outcome->latencies_ms);
   const std::string raw_hash = protocol::sha256_hex(raw);
@@ -102,13 +119,6 @@ protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protoco
         {std::format("cannot write the raw latencies to {}: is the disk full?", context.output_folder().string()),
          true});
   }
-  protocol::JobResult result;
-  protocol::Measurement& measurement = *result.mutable_measurement();
-  measurement = std::move(outcome->measurement);
-  measurement.set_device(device_.name());
-  measurement.set_profile(device_.profile());
-  measurement.set_device_state_hash(state_hash);
-  measurement.set_artifact_sha256(job.model().sha256());
   measurement.mutable_raw()->set_sha256(raw_hash);
   measurement.mutable_raw()->set_size_bytes(static_cast<std::int64_t>(raw.size()));
   return result;

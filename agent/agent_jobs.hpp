@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "agent/board_power.hpp"
 #include "agent/launch.hpp"
 #include "agent/system_files.hpp"
 #include "protocol/farm.pb.h"
@@ -16,6 +17,7 @@ struct AgentSettings {
   std::string library{};  // ONNX Runtime's file or folder; empty: searched for
   SystemFiles files{};
   Launcher launcher{};
+  PowerSettings power{};
 };
 
 // Thread safe as JobHandler asks: run() on one thread, hello() on another.

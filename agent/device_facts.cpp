@@ -95,29 +95,25 @@ std::string governor(const SystemFiles& files) {
   return list;
 }
 
-// A power sensor that is there, for the refusal's text. Empty: none.
-std::string find_power_sensor(const SystemFiles& files) {
-  for (const std::string& device : files.list("/sys/bus/i2c/devices")) {
-    const std::string name = files.read(device + "/name").value_or("");
-    if (name.starts_with("ina")) return std::format("{} at {}", name, device);
-  }
-  for (const std::string& hwmon : files.list("/sys/class/hwmon", "hwmon")) {
-    const std::string name = files.read(hwmon + "/name").value_or("");
-    if (name.starts_with("ina") || !files.list(hwmon, "power").empty()) return std::format("{} at {}", name, hwmon);
-  }
-  for (const std::string& zone : files.list("/sys/class/powercap")) {
-    std::error_code error;
-    if (std::filesystem::exists(files.locate(zone + "/energy_uj"), error)) return std::format("RAPL at {}", zone);
-  }
-  return {};
-}
-
 }  // namespace
 
-std::string energy_verdict(const SystemFiles& files) {
-  const std::string sensor = find_power_sensor(files);
-  if (!sensor.empty()) return std::format("energy: {} is not supported by this version", sensor);
-  return "energy: no power sensor found (looked for ina sensors on the i2c bus and in hwmon, and for RAPL in powercap)";
+std::string energy_obstacle(const SystemFiles& files, const PowerSettings& power) {
+  constexpr int kTries = 3;  // a meter that has just been started may need a moment
+  const auto sensors = find_power_sensors(files, power);
+  std::string problem;
+  for (const auto& sensor : sensors) {
+    const bool whole = !sensor->total_rails().empty();
+    for (int i = 0; i < (whole ? kTries : 1); ++i) {
+      const PowerReading reading = sensor->read();
+      if (total_power_mw(reading, sensor->total_rails())) return {};
+      if (!reading.problems.empty()) problem = reading.problems.front();
+    }
+    if (whole) break;  // this one is what energy is measured with
+  }
+  if (!problem.empty()) return "energy: " + problem;
+  if (!sensors.empty()) return "energy: nothing says which of the power rails here are the whole board (see probe)";
+  return "energy: no power sensor found (looked for ina sensors on the i2c bus and in hwmon, for the power chip of a "
+         "Raspberry Pi 5, and for RAPL in powercap); a meter beside the board is read with --power-command";
 }
 
 protocol::DeviceDescription read_device(const SystemFiles& files) {
@@ -136,7 +132,7 @@ protocol::DeviceDescription read_device(const SystemFiles& files) {
 }
 
 void add_runtimes(protocol::DeviceDescription& device, const SystemFiles& files, const Launcher& launcher,
-                  const std::string& library) {
+                  const std::string& library, const PowerSettings& power) {
   LaunchRequest request;
   request.set_library(library);
   request.mutable_probe();
@@ -152,7 +148,13 @@ void add_runtimes(protocol::DeviceDescription& device, const SystemFiles& files,
     device.add_cannot_measure("latency: " + probed.error().message);
     device.add_cannot_measure("memory: " + probed.error().message);
   }
-  device.add_cannot_measure(energy_verdict(files));
+  // Without a runtime there is nothing to run.
+  const std::string obstacle = probed ? energy_obstacle(files, power) : "energy: " + probed.error().message;
+  if (obstacle.empty()) {
+    device.add_measures("energy");
+  } else {
+    device.add_cannot_measure(obstacle);
+  }
   device.set_state_hash(device_state_hash(device));
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/board_power.hpp"
 #include "agent/error.hpp"
 #include "agent/launch.hpp"
 #include "agent/system_files.hpp"
@@ -18,10 +19,11 @@ protocol::DeviceDescription read_device(const SystemFiles& files);
 // Asks the runtime in a process of its own and adds it to the device, with what can and cannot be measured and why,
 // and the state hash. The runtime missing or broken is a fact, not an error: then nothing can be measured.
 void add_runtimes(protocol::DeviceDescription& device, const SystemFiles& files, const Launcher& launcher,
-                  const std::string& library);
+                  const std::string& library, const PowerSettings& power);
 
-// Why no energy is measured: no sensor (and where was looked), or one that this version does not read.
-std::string energy_verdict(const SystemFiles& files);
+// Why no energy can be measured: no sensor (and where was looked), or one that gives nothing. Empty: it can. Reads the
+// sensor, so it takes up to three seconds.
+std::string energy_obstacle(const SystemFiles& files, const PowerSettings& power);
 
 // SHA-256 over all of the description but name, profile and the hash itself. Memory counts in steps of 64 MiB, because
 // what the kernel keeps for itself varies between boots.

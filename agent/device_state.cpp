@@ -1,93 +1,37 @@
 #include "agent/device_state.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <format>
 #include <set>
 #include <utility>
 
+#include "agent/frequency_source.hpp"
+#include "agent/thermal_sensor.hpp"
+#include "agent/throttle_source.hpp"
+
 namespace finch::agent {
 namespace {
 
-// A sensor without power reads -256 degrees (NVIDIA's BPMP); nothing that runs is that cold.
-constexpr double kColdestSensorCelsius = -40;
-
-constexpr std::array<std::pair<unsigned, const char*>, 4> kFirmwareFlags{{
-    {0, "under-voltage"},
-    {1, "ARM frequency capped"},
-    {2, "throttled"},
-    {3, "soft temperature limit"},
-}};
-
-std::string leaf(const std::string& path) {
-  return path.substr(path.rfind('/') + 1);
+void take_clocks(const FrequencyReading& reading, DeviceState& state) {
+  for (const ClockReading& clock : reading.clocks) {
+    if (!clock.governor.empty()) state.governors[clock.name] = clock.governor;
+    if (clock.minimum_hz && clock.maximum_hz) {
+      state.frequency_limits[clock.name] =
+          std::format("{}..{} kHz", *clock.minimum_hz / 1000, *clock.maximum_hz / 1000);
+    }
+  }
+  if (!reading.power_mode.empty()) state.governors["nvpmodel"] = reading.power_mode;
 }
 
-void read_frequencies(const SystemFiles& files, DeviceState& state) {
-  for (const std::string& policy : files.list("/sys/devices/system/cpu/cpufreq", "policy")) {
-    const std::string name = leaf(policy);
-    if (auto governor = files.read(policy + "/scaling_governor")) state.governors[name] = *governor;
-    const auto low = files.read(policy + "/scaling_min_freq");
-    const auto high = files.read(policy + "/scaling_max_freq");
-    if (low && high) state.frequency_limits[name] = *low + ".." + *high + " kHz";
-  }
-  for (const std::string& device : files.list("/sys/class/devfreq")) {
-    const std::string name = leaf(device);
-    if (auto governor = files.read(device + "/governor")) state.governors[name] = *governor;
-    const auto low = files.read(device + "/min_freq");
-    const auto high = files.read(device + "/max_freq");
-    if (low && high) state.frequency_limits[name] = *low + ".." + *high + " Hz";
-  }
-}
-
-void read_thermal(const SystemFiles& files, DeviceState& state) {
-  for (const std::string& zone : files.list("/sys/class/thermal", "thermal_zone")) {
-    const std::string type = files.read(zone + "/type").value_or(leaf(zone));
-    const auto millidegrees = files.read_number(zone + "/temp");
-    const double celsius = millidegrees ? static_cast<double>(*millidegrees) / 1000 : kColdestSensorCelsius;
-    if (celsius <= kColdestSensorCelsius) {
-      state.offline_sensors.push_back(type);
-    } else if (!state.temperatures.contains(type)) {
-      state.temperatures[type] = celsius;
-    } else {
-      state.temperatures[type] = std::max(state.temperatures[type], celsius);
+void take_temperatures(const std::vector<ThermalReading>& readings, DeviceState& state) {
+  for (const ThermalReading& reading : readings) {
+    if (!reading.celsius) {
+      state.offline_sensors.push_back(reading.type);
+      continue;
     }
-  }
-  for (const std::string& device : files.list("/sys/class/thermal", "cooling_device")) {
-    const std::string type = files.read(device + "/type").value_or("");
-    const bool alert = type.ends_with("throttle-alert") || type.ends_with("hot-surface-alert");
-    if (alert && files.read_number(device + "/cur_state").value_or(0) > 0) state.active_alerts.push_back(type);
-  }
-}
-
-void read_throttling(const SystemFiles& files, DeviceState& state) {
-  // "soc/soc:firmware" on a Raspberry Pi 4 and 5 with today's kernels; the node may carry the bus address.
-  for (const std::string& soc : files.list("/sys/devices/platform", "soc")) {
-    for (const std::string& firmware : files.list(soc, "soc")) {
-      if (const auto flags = files.read_number(firmware + "/get_throttled", 16)) {
-        state.firmware_throttled = static_cast<std::uint32_t>(*flags);
-      }
-    }
-  }
-  for (const std::string& hwmon : files.list("/sys/class/hwmon", "hwmon")) {
-    if (files.read(hwmon + "/name") == "rpi_volt" && files.read_number(hwmon + "/in0_lcrit_alarm").value_or(0) != 0) {
-      state.active_alerts.emplace_back("under-voltage");
-    }
-  }
-  const std::string events = "/sys/devices/platform/soctherm-oc-event/hwmon";
-  for (const std::string& hwmon : files.list(events, "hwmon")) {
-    for (const std::string& counter : files.list(hwmon, "oc")) {
-      if (!counter.ends_with("_event_cnt")) continue;
-      if (const auto count = files.read_number(counter)) {
-        state.throttle_counts["over-current " + leaf(counter).substr(0, 3)] = *count;
-      }
-    }
-  }
-  for (const std::string& cpu : files.list("/sys/devices/system/cpu", "cpu")) {
-    if (const auto count = files.read_number(cpu + "/thermal_throttle/core_throttle_count")) {
-      state.throttle_counts["thermal throttling of " + leaf(cpu)] = *count;
-    }
+    const auto [known, first] = state.temperatures.try_emplace(reading.type, *reading.celsius);
+    if (!first) known->second = std::max(known->second, *reading.celsius);
   }
 }
 
@@ -103,8 +47,9 @@ void report_changed(const Map& before, const Map& after, const std::string& what
   }
 }
 
+// REQUIRES: there are temperatures.
 double hottest(const DeviceState& state) {
-  double celsius = kColdestSensorCelsius;
+  double celsius = state.temperatures.begin()->second;
   for (const auto& [zone, temperature] : state.temperatures) celsius = std::max(celsius, temperature);
   return celsius;
 }
@@ -113,9 +58,12 @@ double hottest(const DeviceState& state) {
 
 DeviceState read_device_state(const SystemFiles& files) {
   DeviceState state;
-  read_frequencies(files, state);
-  read_thermal(files, state);
-  read_throttling(files, state);
+  take_clocks(open_frequency_sources(files)->read(), state);
+  take_temperatures(open_thermal_zones(files)->read(), state);
+  ThrottleReading throttle = open_throttle_sources(files)->read();
+  state.firmware_throttled = throttle.firmware_flags;
+  state.active_alerts = std::move(throttle.active_alerts);
+  state.throttle_counts = std::move(throttle.counts);
   return state;
 }
 
@@ -137,9 +85,7 @@ StateChanges compare_states(const DeviceState& before, const std::vector<DeviceS
   const std::uint32_t sticky_before = before.firmware_throttled.value_or(0) >> 16U;
   const std::uint32_t sticky_after = after.firmware_throttled.value_or(0) >> 16U;
   live |= sticky_after & ~sticky_before & 0xFU;
-  for (const auto& [bit, name] : kFirmwareFlags) {
-    if ((live >> bit & 1U) != 0) invalidate(std::format("the firmware reports: {}", name));
-  }
+  for (const std::string& flag : firmware_flag_names(live)) invalidate("the firmware reports: " + flag);
   for (const DeviceState* state : all) {
     for (const std::string& alert : state->active_alerts) invalidate(std::format("{} was active", alert));
   }

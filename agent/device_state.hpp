@@ -14,7 +14,8 @@ namespace finch::agent {
 
 // Only what the device tells; the rest stays empty.
 struct DeviceState {
-  std::map<std::string, std::string> governors;         // "policy0" -> "schedutil"; "gpu ..." for devfreq
+  // "policy0" -> "schedutil"; devfreq devices by their names; "nvpmodel" -> the power mode
+  std::map<std::string, std::string> governors;
   std::map<std::string, std::string> frequency_limits;  // "policy0" -> "1500000..2400000 kHz"
   std::map<std::string, double> temperatures;           // zone type -> degrees Celsius
   std::vector<std::string> offline_sensors;             // zones that give no temperature

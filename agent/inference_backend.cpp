@@ -1,5 +1,6 @@
 #include "agent/inference_backend.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <format>
 #include <random>
@@ -24,13 +25,40 @@ std::size_t size_of(ElementType type) {
   return 0;
 }
 
-std::expected<std::vector<std::int64_t>, Error> deployed_shape(const TensorInfo& input, int batch) {
+namespace {
+
+std::string dimensions(std::span<const std::int64_t> shape) {
+  std::string text;
+  for (const std::int64_t extent : shape) {
+    text += (text.empty() ? "" : ",") + (extent < 0 ? std::string("free") : std::to_string(extent));
+  }
+  return text;
+}
+
+bool fits(std::span<const std::int64_t> given, std::span<const std::int64_t> declared) {
+  return std::ranges::equal(given, declared, [](std::int64_t extent, std::int64_t wanted) {
+    return extent > 0 && (wanted < 0 || extent == wanted);
+  });
+}
+
+}  // namespace
+
+std::expected<std::vector<std::int64_t>, Error> deployed_shape(const TensorInfo& input, int batch,
+                                                               const InputShapes& shapes) {
+  if (const auto given = shapes.find(input.name); given != shapes.end()) {
+    if (fits(given->second, input.shape)) return given->second;
+    return std::unexpected(Error{std::format("input '{}' is {}; {} does not fit", input.name, dimensions(input.shape),
+                                             dimensions(given->second))});
+  }
   std::vector<std::int64_t> shape = input.shape;
   for (std::size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] >= 0) continue;
     if (i > 0) {
-      return std::unexpected(Error{std::format(
-          "input '{}' leaves dimension {} free; export the model with every size but the batch fixed", input.name, i)});
+      return std::unexpected(
+          Error{std::format("input '{}' leaves dimension {} free ({}); give its shape with --shape {}=..., or export "
+                            "the model with every "
+                            "size but the batch fixed",
+                            input.name, i, dimensions(input.shape), input.name)});
     }
     shape[i] = batch;
   }
@@ -44,16 +72,24 @@ std::expected<std::vector<std::int64_t>, Error> deployed_shape(const TensorInfo&
   return shape;
 }
 
-std::expected<std::vector<std::vector<std::byte>>, Error> bind_fixed_inputs(InferenceSession& session, int batch) {
+// Of an input; far beyond what a machine holds, and still countable in bytes.
+constexpr std::size_t kMostValues = std::size_t{1} << 48U;
+
+std::expected<std::vector<std::vector<std::byte>>, Error> bind_fixed_inputs(InferenceSession& session, int batch,
+                                                                            const InputShapes& shapes) {
   std::vector<std::vector<std::byte>> storage;
   storage.reserve(session.inputs().size());
   std::mt19937 random(20'240'607);
   for (std::size_t i = 0; i < session.inputs().size(); ++i) {
     const TensorInfo& input = session.inputs()[i];
-    auto shape = deployed_shape(input, batch);
+    auto shape = deployed_shape(input, batch, shapes);
     if (!shape) return std::unexpected(shape.error());
     std::size_t count = 1;
-    for (const std::int64_t extent : *shape) count *= static_cast<std::size_t>(extent);
+    for (const std::int64_t extent : *shape) {
+      if (__builtin_mul_overflow(count, static_cast<std::size_t>(extent), &count) || count > kMostValues) {
+        return std::unexpected(Error{std::format("input '{}' is too large for any memory", input.name)});
+      }
+    }
     auto& bytes = storage.emplace_back(count * size_of(input.type));
     for (std::size_t j = 0; j < count; ++j) {
       // 24 bits of the generator: the same value with every standard library.

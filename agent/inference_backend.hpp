@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <expected>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -63,12 +64,17 @@ class InferenceBackend {
                                                                        const SessionSettings& settings) = 0;
 };
 
-// The shape of an input with `batch` put in for a free first dimension. Errors: another free dimension, or a model
-// made for another batch.
-std::expected<std::vector<std::int64_t>, Error> deployed_shape(const TensorInfo& input, int batch);
+// The whole shapes of inputs with free dimensions, by name.
+using InputShapes = std::map<std::string, std::vector<std::int64_t>>;
+
+// The shape of an input: the one given for it in `shapes`, else with `batch` put in for a free first dimension. Errors:
+// another free dimension, a model made for another batch, a given shape that contradicts the model.
+std::expected<std::vector<std::int64_t>, Error> deployed_shape(const TensorInfo& input, int batch,
+                                                               const InputShapes& shapes = {});
 
 // Binds every input to the same values in every process: floats uniform in [0, 1), integers 0. The storage must live
-// as long as the session runs on it.
-std::expected<std::vector<std::vector<std::byte>>, Error> bind_fixed_inputs(InferenceSession& session, int batch);
+// as long as the session runs on it. Shapes for inputs that the model does not have are left aside.
+std::expected<std::vector<std::vector<std::byte>>, Error> bind_fixed_inputs(InferenceSession& session, int batch,
+                                                                            const InputShapes& shapes = {});
 
 }  // namespace finch::agent

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -17,67 +18,15 @@
 #include <system_error>
 #include <utility>
 
+#include "agent/child_process.hpp"
 #include "agent/launch.pb.h"
 #include "agent/launch_pipe.hpp"
+#include "agent/sandbox.hpp"
+#include "agent/system_files.hpp"
 #include "protocol/framing.hpp"
 
 namespace finch::agent {
 namespace {
-
-class Descriptor {
- public:
-  explicit Descriptor(int value = -1) : value_(value) {}
-  Descriptor(Descriptor&& other) noexcept : value_(std::exchange(other.value_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(value_, other.value_);
-    return *this;
-  }
-  ~Descriptor() { reset(); }
-  int get() const { return value_; }
-  void reset() {
-    if (value_ >= 0) close(value_);
-    value_ = -1;
-  }
-
- private:
-  int value_;
-};
-
-struct Pipe {
-  Descriptor read, write;
-};
-
-std::expected<Pipe, Error> make_pipe() {
-  std::array<int, 2> ends{};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) {
-    return std::unexpected(Error{std::format("cannot make a pipe: {}", std::strerror(errno)), true});
-  }
-  return Pipe{Descriptor(ends[0]), Descriptor(ends[1])};
-}
-
-// The process, killed and reaped when this goes.
-class Child {
- public:
-  explicit Child(pid_t pid) : pid_(pid) {}
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
-  ~Child() {
-    if (pid_ > 0) {
-      kill(-pid_, SIGKILL);
-      wait();
-    }
-  }
-  int wait() {
-    int status = 0;
-    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-    }
-    pid_ = -1;
-    return status;
-  }
-
- private:
-  pid_t pid_;
-};
 
 // Between fork and exec: only calls that are safe there.
 [[noreturn]] void become(const char* program, pid_t parent, int requests, int events, int errors) {
@@ -130,12 +79,14 @@ class LastWords {
   std::string line_, last_;
 };
 
-std::string describe_death(int status, const std::string& last_words) {
+std::string describe_death(int status, const Limits& limits, const std::string& last_words) {
   std::string how;
   if (WIFSIGNALED(status)) {
     const int signal = WTERMSIG(status);
     how = std::format("was killed by signal {} ({})", signal, sigdescr_np(signal));
     if (signal == SIGKILL) how += ", probably because memory ran out";
+    if (signal == SIGXCPU) how = std::format("used more than {} s of processor time", limits.processor_seconds());
+    if (signal == SIGXFSZ) how = "wrote a file, which it may not";
   } else {
     how = std::format("ended with status {} and no result", WEXITSTATUS(status));
   }
@@ -150,8 +101,32 @@ std::string read_available(int descriptor, bool& open) {
   return {};
 }
 
-std::expected<LaunchEvent, Error> launch(const LaunchSettings& settings, const LaunchRequest& request,
+// With the limits that the settings leave open.
+LaunchRequest limited(const LaunchSettings& settings, LaunchRequest request) {
+  constexpr std::int64_t kSecondsAThread = 600;
+  Limits& limits = *request.mutable_limits();
+  limits.set_memory_bytes(settings.memory_bytes ? *settings.memory_bytes : memory_to_spare(SystemFiles()));
+  if (settings.processor_time) {
+    limits.set_processor_seconds(settings.processor_time->count());
+  } else if (!request.has_evaluate()) {
+    limits.set_processor_seconds(kSecondsAThread * std::max(request.threads(), 1));
+  }
+  return request;
+}
+
+Error explain_failure(const LaunchFailure& failure, const Limits& limits) {
+  Error error{.message = failure.message(), .bad_input = failure.bad_input(), .model_failed = failure.out_of_memory()};
+  if (failure.out_of_memory()) {
+    error.message = std::format("the model wants more memory than the {} MiB that it may use here: {}",
+                                limits.memory_bytes() >> 20U, failure.message());
+  }
+  return error;
+}
+
+std::expected<LaunchEvent, Error> launch(const LaunchSettings& settings, const LaunchRequest& unlimited,
                                          const std::function<void(double)>& on_progress, const std::stop_token& stop) {
+  const LaunchRequest request = limited(settings, unlimited);
+  const auto silence = request.has_memory() ? settings.silence / 5 : settings.silence;
   std::error_code error;
   const std::filesystem::path program =
       settings.program.empty() ? std::filesystem::read_symlink("/proc/self/exe", error) : settings.program;
@@ -170,8 +145,7 @@ std::expected<LaunchEvent, Error> launch(const LaunchSettings& settings, const L
   if (pid == 0) {
     become(program.c_str(), parent, requests->read.get(), events->write.get(), errors->write.get());
   }
-  setpgid(pid, pid);
-  Child child(pid);
+  ChildProcess child(pid);
   requests->read.reset();
   events->write.reset();
   errors->write.reset();
@@ -190,13 +164,15 @@ std::expected<LaunchEvent, Error> launch(const LaunchSettings& settings, const L
     std::array<pollfd, 3> wanted{{{stopped.get(), POLLIN, 0},
                                   {events->read.get(), POLLIN, 0},
                                   {errors_open ? errors->read.get() : -1, POLLIN, 0}}};
-    const int ready = poll(wanted.data(), wanted.size(), static_cast<int>(settings.silence.count()));
+    const int ready = poll(wanted.data(), wanted.size(), static_cast<int>(silence.count()));
     if (ready < 0 && errno == EINTR) continue;
     if (stop.stop_requested()) return std::unexpected(Error{"stopped", true});
     if (ready == 0) {
-      return std::unexpected(Error{std::format("the measuring process reported nothing for {} s and was ended",
-                                               std::chrono::duration<double>(settings.silence).count()),
-                                   true});
+      return std::unexpected(
+          Error{.message = std::format("the measuring process reported nothing for {} s and was ended",
+                                       std::chrono::duration<double>(silence).count()),
+                .retryable = true,
+                .model_failed = true});
     }
     if (wanted[2].revents != 0) last_words.append(read_available(errors->read.get(), errors_open));
     if (wanted[1].revents == 0) continue;
@@ -214,12 +190,14 @@ std::expected<LaunchEvent, Error> launch(const LaunchSettings& settings, const L
           samples.MergeFrom(event.samples());
           break;
         case LaunchEvent::kFailed:
-          return std::unexpected(Error{event.failed().message(), false, event.failed().bad_input()});
+          return std::unexpected(explain_failure(event.failed(), request.limits()));
         case LaunchEvent::BODY_NOT_SET:
           break;
         default:
-          if (event.has_latency())
+          if (event.has_latency()) {
             event.mutable_latency()->mutable_candidate_ms()->Swap(samples.mutable_candidate_ms());
+          }
+          if (event.has_steady()) event.mutable_steady()->mutable_latency_ms()->Swap(samples.mutable_candidate_ms());
           return event;
       }
     }
@@ -230,7 +208,8 @@ std::expected<LaunchEvent, Error> launch(const LaunchSettings& settings, const L
   if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
     return std::unexpected(Error{std::format("cannot start the measuring process {}", program.string())});
   }
-  return std::unexpected(Error{describe_death(status, last_words.text()), true});
+  return std::unexpected(Error{
+      .message = describe_death(status, request.limits(), last_words.text()), .retryable = true, .model_failed = true});
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <expected>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <string_view>
 
@@ -15,14 +16,20 @@
 namespace finch::agent {
 
 struct LaunchSettings {
-  std::filesystem::path program;               // finch-agent; empty: the running program
-  std::chrono::milliseconds silence{600'000};  // a process that reports nothing for so long is hung
+  std::filesystem::path program;  // finch-agent; empty: the running program
+  // A process that reports nothing for so long is hung. When the model is run for the first time (the memory task,
+  // which reports every inference), a fifth of it.
+  std::chrono::milliseconds silence{600'000};
+  // What it may use; nothing: as much memory as the machine can spare, and 600 s of processor time for each thread when
+  // it measures. An evaluation may take as long as its test set.
+  std::optional<std::int64_t> memory_bytes{};
+  std::optional<std::chrono::seconds> processor_time{};
 };
 
 // How measure() and evaluate() start their processes; tests put a script in its place.
 // Blocks until the result is there; `on_progress` hears shares of 0..1 from the same thread.
-// Errors: what the task reports; not retryable. The process died or hung (says how, with its last words), stop was
-// requested (it is killed then): retryable.
+// Errors: what the task reports; not retryable. The process died, hung or used more than it may (says how, with its
+// last words; model_failed), stop was requested (it is killed then): retryable.
 using Launcher = std::function<std::expected<LaunchEvent, Error>(
     const LaunchRequest& request, const std::function<void(double)>& on_progress, std::stop_token stop)>;
 

@@ -12,7 +12,9 @@
 #include <format>
 #include <fstream>
 #include <iterator>
+#include <new>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "agent/core_choice.hpp"
@@ -24,6 +26,8 @@
 #include "agent/onnxruntime_backend.hpp"
 #include "agent/process_memory.hpp"
 #include "agent/reference_network.hpp"
+#include "agent/sandbox.hpp"
+#include "agent/steady_run.hpp"
 
 namespace finch::agent {
 namespace {
@@ -35,16 +39,33 @@ SessionSettings settings_of(const LaunchRequest& request) {
   return {request.provider(), request.threads()};
 }
 
-std::expected<std::unique_ptr<InferenceSession>, Error> load_candidate(const LaunchRequest& request,
-                                                                       InferenceBackend& backend) {
-  auto session = backend.load(request.model(), settings_of(request));
+std::expected<std::unique_ptr<InferenceSession>, Error> load_model(const std::string& model,
+                                                                   const LaunchRequest& request,
+                                                                   InferenceBackend& backend) {
+  auto session = backend.load(model, settings_of(request));
   if (session) return session;
   std::string why = session.error().message;
-  if (const std::string prefix = "Load model from " + request.model() + " failed:"; why.starts_with(prefix)) {
+  if (const std::string prefix = "Load model from " + model + " failed:"; why.starts_with(prefix)) {
     why.erase(0, prefix.size());
   }
   if (why.contains("Protobuf parsing failed")) why = "it is no ONNX file, or not a whole one";
-  return std::unexpected(Error{std::format("model {} cannot be loaded: {}", request.model(), why)});
+  return std::unexpected(Error{std::format("model {} cannot be loaded: {}", model, why)});
+}
+
+std::expected<std::unique_ptr<InferenceSession>, Error> load_candidate(const LaunchRequest& request,
+                                                                       InferenceBackend& backend) {
+  return load_model(request.model(), request, backend);
+}
+
+InputShapes shapes_of(const LaunchRequest& request) {
+  InputShapes shapes;
+  for (const auto& shape : request.shapes()) shapes[shape.name()] = {shape.extents().begin(), shape.extents().end()};
+  return shapes;
+}
+
+// CLOCK_MONOTONIC, like the agent's power samples.
+Clock steady_clock() {
+  return [] { return std::chrono::steady_clock::now().time_since_epoch(); };
 }
 
 LaunchEvent probe(InferenceBackend& backend) {
@@ -57,15 +78,20 @@ LaunchEvent probe(InferenceBackend& backend) {
 std::expected<LaunchEvent, Error> measure_latency(const LaunchRequest& request, InferenceBackend& backend,
                                                   const std::function<void(double)>& on_progress) {
   const LatencyTask& task = request.latency();
-  const Clock clock = [] { return std::chrono::steady_clock::now().time_since_epoch(); };
+  const Clock clock = steady_clock();
   auto candidate = load_candidate(request, backend);
   if (!candidate) return std::unexpected(candidate.error());
-  // Always on one thread of the plain CPU provider: its latency is a property of the device alone.
-  auto reference = backend.load(reference_network(), SessionSettings{});
+  // The reference network is always on one thread of the plain CPU provider: its latency is a property of the device
+  // alone. A rival is deployed like the candidate.
+  const bool has_rival = !task.rival().empty();
+  auto reference =
+      has_rival ? load_model(task.rival(), request, backend) : backend.load(reference_network(), SessionSettings{});
+  if (!reference && has_rival) return std::unexpected(reference.error());
   if (!reference) return std::unexpected(Error{"the reference network: " + reference.error().message});
-  const auto candidate_inputs = bind_fixed_inputs(**candidate, request.batch());
+  const auto candidate_inputs = bind_fixed_inputs(**candidate, request.batch(), shapes_of(request));
   if (!candidate_inputs) return std::unexpected(candidate_inputs.error());
-  const auto reference_inputs = bind_fixed_inputs(**reference, 1);
+  const auto reference_inputs = has_rival ? bind_fixed_inputs(**reference, request.batch(), shapes_of(request))
+                                          : bind_fixed_inputs(**reference, 1);
   if (!reference_inputs) return std::unexpected(reference_inputs.error());
 
   LaunchEvent event;
@@ -74,6 +100,7 @@ std::expected<LaunchEvent, Error> measure_latency(const LaunchRequest& request, 
   for (const std::string& provider : backend.providers()) result.add_providers(provider);
 
   // The output for the fixed input: the same in every launch, or something is broken.
+  if ((*candidate)->outputs().empty()) return std::unexpected(Error{"the model has no output"});
   if (auto ran = (*candidate)->run(); !ran) return std::unexpected(ran.error());
   const auto output = (*candidate)->output(0);
   if (!output) return std::unexpected(output.error());
@@ -112,7 +139,38 @@ std::expected<LaunchEvent, Error> measure_latency(const LaunchRequest& request, 
   return event;
 }
 
-std::expected<LaunchEvent, Error> measure_memory(const LaunchRequest& request, InferenceBackend& backend) {
+std::expected<LaunchEvent, Error> measure_steadily(const LaunchRequest& request, InferenceBackend& backend,
+                                                   const std::function<void(double)>& on_progress) {
+  const SteadyTask& task = request.steady();
+  auto session = load_candidate(request, backend);
+  if (!session) return std::unexpected(session.error());
+  const auto inputs = bind_fixed_inputs(**session, request.batch(), shapes_of(request));
+  if (!inputs) return std::unexpected(inputs.error());
+  const Clock clock = steady_clock();
+  const auto settled = warm_up(**session,
+                               {.minimum = Seconds(task.warm_up_minimum_seconds()),
+                                .cap = Seconds(task.warm_up_cap_seconds()),
+                                .agreement = task.warm_up_agreement()},
+                               clock);
+  if (!settled) return std::unexpected(settled.error());
+  const SleepUntil sleep_until = [](std::chrono::nanoseconds until) {
+    std::this_thread::sleep_until(std::chrono::steady_clock::time_point(until));
+  };
+  auto run = run_steadily(**session, {.duration = Seconds(task.seconds()), .rate_hz = task.rate_hz()}, clock,
+                          sleep_until, on_progress);
+  if (!run) return std::unexpected(run.error());
+  LaunchEvent event;
+  SteadyResult& result = *event.mutable_steady();
+  result.set_begin_ns(run->begin.count());
+  result.set_end_ns(run->end.count());
+  result.mutable_latency_ms()->Assign(run->latency_ms.begin(), run->latency_ms.end());
+  result.set_missed_deadlines(run->missed_deadlines);
+  result.set_warm_up_settled(*settled);
+  return event;
+}
+
+std::expected<LaunchEvent, Error> measure_memory(const LaunchRequest& request, InferenceBackend& backend,
+                                                 const std::function<void(double)>& on_progress) {
   LaunchEvent event;
   MemoryResult& result = *event.mutable_memory();
   const auto give_up = [&](const Error& why) {
@@ -120,14 +178,19 @@ std::expected<LaunchEvent, Error> measure_memory(const LaunchRequest& request, I
     return event;
   };
   if (auto reset = reset_peak_memory(); !reset) return give_up(reset.error());
+  // The peak is now what is resident: the runtime alone.
+  const auto runtime = peak_memory_bytes();
+  if (!runtime) return give_up(runtime.error());
+  result.set_runtime_bytes(*runtime);
   auto session = load_candidate(request, backend);
   if (!session) return std::unexpected(session.error());
-  const auto inputs = bind_fixed_inputs(**session, request.batch());
+  const auto inputs = bind_fixed_inputs(**session, request.batch(), shapes_of(request));
   if (!inputs) return std::unexpected(inputs.error());
   const auto load_peak = peak_memory_bytes();
   if (!load_peak) return give_up(load_peak.error());
   if (auto reset = reset_peak_memory(); !reset) return give_up(reset.error());
   for (int run = 0; run < request.memory().runs(); ++run) {
+    on_progress(static_cast<double>(run) / request.memory().runs());
     if (auto ran = (*session)->run(); !ran) return std::unexpected(ran.error());
   }
   const auto run_peak = peak_memory_bytes();
@@ -178,15 +241,14 @@ bool send(const LaunchEvent& event) {
 // The latencies go ahead in pieces: a frame is limited.
 bool send_result(LaunchEvent& result) {
   constexpr int kValuesAMessage = 100'000;
-  if (result.has_latency()) {
-    const auto& all = result.latency().candidate_ms();
-    for (int first = 0; first < all.size(); first += kValuesAMessage) {
-      LaunchEvent piece;
-      const int last = std::min(first + kValuesAMessage, all.size());
-      piece.mutable_samples()->mutable_candidate_ms()->Assign(all.begin() + first, all.begin() + last);
-      if (!send(piece)) return false;
-    }
-    result.mutable_latency()->clear_candidate_ms();
+  google::protobuf::RepeatedField<double> all;
+  if (result.has_latency()) all.Swap(result.mutable_latency()->mutable_candidate_ms());
+  if (result.has_steady()) all.Swap(result.mutable_steady()->mutable_latency_ms());
+  for (int first = 0; first < all.size(); first += kValuesAMessage) {
+    LaunchEvent piece;
+    const int last = std::min(first + kValuesAMessage, all.size());
+    piece.mutable_samples()->mutable_candidate_ms()->Assign(all.begin() + first, all.begin() + last);
+    if (!send(piece)) return false;
   }
   return send(result);
 }
@@ -200,8 +262,10 @@ std::expected<LaunchEvent, Error> perform_launch(const LaunchRequest& request, I
       return probe(backend);
     case LaunchRequest::kLatency:
       return measure_latency(request, backend, on_progress);
+    case LaunchRequest::kSteady:
+      return measure_steadily(request, backend, on_progress);
     case LaunchRequest::kMemory:
-      return measure_memory(request, backend);
+      return measure_memory(request, backend, on_progress);
     case LaunchRequest::kInfer:
       return infer(request, backend);
     case LaunchRequest::kEvaluate: {
@@ -215,6 +279,36 @@ std::expected<LaunchEvent, Error> perform_launch(const LaunchRequest& request, I
   return std::unexpected(Error{"the request names no task; `measure-launch` is for finch-agent itself"});
 }
 
+namespace {
+
+// Runtimes put many words around it.
+bool is_out_of_memory(const std::string& message) {
+  return message.contains("bad_alloc") || message.contains("Failed to allocate memory") ||
+         message.contains("out of memory");
+}
+
+std::expected<LaunchEvent, Error> load_and_perform(const LaunchRequest& request) {
+  auto backend = open_onnxruntime(request.library());
+  if (!backend) return std::unexpected(Error{backend.error().message, false, !request.library().empty()});
+  try {
+    auto result = perform_launch(request, **backend, [](double fraction) {
+      LaunchEvent event;
+      event.mutable_progress()->set_fraction(fraction);
+      send(event);
+    });
+    // The runtime is there: what fails now fails because of the model or what was given to it.
+    if (!result) return std::unexpected(Error{result.error().message, false, true});
+    if (result->has_probe()) {
+      if (auto library = find_onnxruntime(request.library())) result->mutable_probe()->set_library(library->string());
+    }
+    return result;
+  } catch (const std::bad_alloc&) {
+    return std::unexpected(Error{"std::bad_alloc", false, true});
+  }
+}
+
+}  // namespace
+
 int serve_launch() {
   // The agent gone, nobody reads the result.
   std::signal(SIGPIPE, SIG_IGN);
@@ -225,28 +319,27 @@ int serve_launch() {
     LaunchEvent event;
     event.mutable_failed()->set_message(error.message);
     event.mutable_failed()->set_bad_input(error.bad_input);
+    event.mutable_failed()->set_out_of_memory(is_out_of_memory(error.message));
     return send(event) ? 0 : 1;
   };
 
   // Before the runtime is loaded: its threads take over the cores of the thread that makes them.
-  if (request.has_latency()) {
+  if (request.has_latency() || request.has_steady()) {
     if (auto pinned = pin_to_cores(choose_cores(SystemFiles(request.root()), allowed_cores(), request.threads()));
         !pinned) {
       return fail(pinned.error());
     }
   }
-  auto backend = open_onnxruntime(request.library());
-  if (!backend) return fail({backend.error().message, false, !request.library().empty()});
-  auto result = perform_launch(request, **backend, [&](double fraction) {
-    LaunchEvent event;
-    event.mutable_progress()->set_fraction(fraction);
-    send(event);
-  });
-  // The runtime is there: what fails now fails because of the model or what was given to it.
-  if (!result) return fail({result.error().message, false, true});
-  if (result->has_probe()) {
-    if (auto library = find_onnxruntime(request.library())) result->mutable_probe()->set_library(library->string());
-  }
+  // The file by which the peak is reset cannot be opened later.
+  if (request.has_memory()) static_cast<void>(reset_peak_memory());
+  constexpr std::int64_t kLargestOutput = std::int64_t{4} << 30U;
+  const SandboxLimits limits{.memory_bytes = request.limits().memory_bytes(),
+                             .processor_time = std::chrono::seconds(request.limits().processor_seconds()),
+                             .file_bytes = request.has_infer() ? kLargestOutput : 0,
+                             .may_write_files = request.has_infer()};
+  if (auto entered = enter_sandbox(limits); !entered) return fail(entered.error());
+  auto result = load_and_perform(request);
+  if (!result) return fail(result.error());
   return send_result(*result) ? 0 : 1;
 }
 

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "agent/agent_jobs.hpp"
+#include "agent/board_probe.hpp"
 #include "agent/device_facts.hpp"
 #include "agent/launch.pb.h"
 #include "agent/launch_child.hpp"
@@ -26,6 +27,7 @@
 #include "agent/remembered_controller.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/identity.hpp"
+#include "protocol/input_shape.hpp"
 
 namespace fs = std::filesystem;
 using namespace finch;
@@ -49,7 +51,12 @@ struct Options {
   int threads = 1;
   int batch = 1;
   bool json = false;
+  std::vector<std::string> shapes;
+  double rate_hz = 0;
+  std::string power_command;
+  std::string power_provenance = "external";
 
+  agent::PowerSettings power() const { return {power_command, *agent::find_provenance(power_provenance)}; }
   fs::path state_folder() const { return state.empty() ? agent::default_state_folder() : fs::path(state); }
   agent::SystemFiles files() const { return agent::SystemFiles(root); }
 };
@@ -119,7 +126,8 @@ int run_agent(const Options& options, const std::stop_token& stop) {
                          .profile = controller.profile,
                          .library = options.library,
                          .files = options.files(),
-                         .launcher = agent::process_launcher()});
+                         .launcher = agent::process_launcher(),
+                         .power = options.power()});
   const protocol::DeviceDescription device = jobs.device();
   for (const std::string& what : device.cannot_measure()) std::cerr << "finch-agent: cannot measure " << what << '\n';
   const auto ended =
@@ -176,12 +184,21 @@ int measure(const Options& options, const std::stop_token& stop) {
   const auto tier = agent::find_tier(options.tier);
   const auto hash = protocol::sha256_of_file(options.model);
   if (!hash) return complain({hash.error().message, false, true});
+  std::vector<protocol::InputShape> shapes;
+  for (const std::string& text : options.shapes) {
+    const auto shape = protocol::parse_input_shape(text);
+    if (!shape) return complain({shape.error().message, false, true});
+    shapes.push_back(*shape);
+  }
   const bool terminal = isatty(STDERR_FILENO) != 0;
   const auto outcome = agent::measure(
       options.model, deploy_of(options), *tier,
       {.launcher = agent::process_launcher(),
        .files = options.files(),
        .library = options.library,
+       .power = options.power(),
+       .shapes = std::move(shapes),
+       .rate_hz = options.rate_hz,
        .on_progress =
            [terminal](double share, const std::string& what) {
              if (terminal)
@@ -237,9 +254,31 @@ int infer(const Options& options, const std::stop_token& stop) {
 
 int facts(const Options& options) {
   protocol::DeviceDescription device = agent::read_device(options.files());
-  agent::add_runtimes(device, options.files(), agent::process_launcher(), options.library);
+  agent::add_runtimes(device, options.files(), agent::process_launcher(), options.library, options.power());
   std::cout << (options.json ? agent::device_json(device) + "\n" : agent::device_text(device));
   return kDone;
+}
+
+int probe(const Options& options) {
+  const agent::BoardProbe probe = agent::probe_board(options.files(), options.power());
+  std::cout << (options.json ? agent::probe_json(probe) + "\n" : agent::probe_text(probe));
+  return kDone;
+}
+
+void add_root_option(CLI::App& command, Options& options) {
+  command.add_option("--sysfs-root", options.root, "Read /sys, /proc and /etc under this folder (for emulated boards)")
+      ->check(CLI::ExistingDirectory)
+      ->type_name("DIR");
+}
+
+void add_power_options(CLI::App& command, Options& options) {
+  command
+      .add_option("--power-command", options.power_command,
+                  "Program that prints lines 'monotonic_ns watts', for a meter beside the board")
+      ->type_name("COMMAND");
+  command.add_option("--power-provenance", options.power_provenance, "What that meter measures: wall or external")
+      ->check(CLI::IsMember({"wall", "external"}))
+      ->capture_default_str();
 }
 
 void add_runtime_options(CLI::App& command, Options& options) {
@@ -247,8 +286,7 @@ void add_runtime_options(CLI::App& command, Options& options) {
       .add_option("--onnxruntime", options.library,
                   "ONNX Runtime's library, or the folder it lies in (default: searched for)")
       ->type_name("PATH");
-  command.add_option("--sysfs-root", options.root, "Read /sys, /proc and /etc under this folder (for emulated boards)")
-      ->type_name("DIR");
+  add_root_option(command, options);
 }
 
 void add_worker_options(CLI::App& command, Options& options) {
@@ -257,6 +295,7 @@ void add_worker_options(CLI::App& command, Options& options) {
   command.add_option("--state", options.state, "Folder of this device's identity and cache")
       ->type_name("DIR")
       ->default_str(agent::default_state_folder().string());
+  add_power_options(command, options);
   command.add_flag("--die-with-parent", options.die_with_parent, "End when the starting process ends");
 }
 
@@ -306,6 +345,7 @@ int main(int argc, char** argv) {
 
   CLI::App* measuring = app.add_subcommand("measure", "Measure a model on this machine");
   add_model_options(*measuring, options);
+  add_power_options(*measuring, options);
   measuring->add_option("--tier", options.tier, "quick (4 s), screen (16 to 28 s) or certify (2 to 3 minutes)")
       ->check(CLI::IsMember(agent::tier_names()))
       ->capture_default_str();
@@ -314,6 +354,10 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   measuring->add_option("--precision", options.precision, "What the record is to say: fp32, int8, ...")
       ->type_name("NAME");
+  measuring->add_option("--shape", options.shapes, "Shape of an input that the model leaves open, may be repeated")
+      ->type_name("NAME=1,3,224,224");
+  measuring->add_option("--rate-hz", options.rate_hz, "Also run it at this rate, as a camera would")
+      ->check(CLI::Range(0.001, 100'000.0));
   measuring->add_option("--raw", options.raw, "Write every latency there (float64 milliseconds)")->type_name("FILE");
   measuring->add_flag("--json", options.json, "Print the record as JSON");
   measuring->footer("Example:\n  finch-agent measure model.onnx --threads 2 --json");
@@ -332,8 +376,15 @@ int main(int argc, char** argv) {
 
   CLI::App* telling = app.add_subcommand("facts", "Say what this device is and what can be measured on it");
   add_runtime_options(*telling, options);
+  add_power_options(*telling, options);
   telling->add_flag("--json", options.json, "Print the facts as JSON");
   telling->footer("Example:\n  finch-agent facts");
+
+  CLI::App* probing = app.add_subcommand("probe", "List this board's sensors and what they read now");
+  add_root_option(*probing, options);
+  add_power_options(*probing, options);
+  probing->add_flag("--json", options.json, "Print them as JSON");
+  probing->footer("Example:\n  finch-agent probe --power-command 'plug-meter --watts' --power-provenance wall");
 
   // The measuring process: started by the agent itself, see agent/launch.hpp.
   CLI::App* launched = app.add_subcommand("measure-launch", "")->group("");
@@ -357,6 +408,7 @@ int main(int argc, char** argv) {
     if (measuring->parsed()) return measure(options, interruption.token());
     if (inferring->parsed()) return infer(options, interruption.token());
     if (telling->parsed()) return facts(options);
+    if (probing->parsed()) return probe(options);
     if (join->parsed()) return join_and_run(options, interruption.token());
     return run_agent(options, interruption.token());
   } catch (const std::exception& error) {

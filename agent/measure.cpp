@@ -13,6 +13,7 @@
 
 #include "agent/latency_statistics.hpp"
 #include "agent/launch.pb.h"
+#include "agent/measure_energy.hpp"
 #include "agent/verdict.hpp"
 
 namespace finch::agent {
@@ -92,6 +93,7 @@ LaunchRequest base_request(const std::filesystem::path& model, const protocol::D
   request.set_threads(deploy.threads());
   request.set_batch(deploy.batch());
   request.set_root(settings.files.root().string());
+  for (const protocol::InputShape& shape : settings.shapes) *request.add_shapes() = shape;
   return request;
 }
 
@@ -109,6 +111,9 @@ std::expected<Session, Error> run_session(LaunchRequest request, const MeasureTi
   task.set_warm_up_minimum_seconds(tier.warm_up.minimum.count());
   task.set_warm_up_cap_seconds(tier.warm_up.cap.count());
   task.set_warm_up_agreement(tier.warm_up.agreement);
+  task.set_rival(settings.rival.string());
+  // A rival needs as much time as the candidate.
+  if (!settings.rival.empty()) task.set_reference_block_seconds(tier.candidate_block.count());
   session.alpha = alpha_of_look(kAlpha, static_cast<int>(tier.looks.size()));
   for (const int look : tier.looks) {
     while (static_cast<int>(session.candidate_median_ms.size()) < look) {
@@ -139,6 +144,43 @@ void take_load(const MachineLoad& load, Evidence& evidence) {
   evidence.io_pressure = given(load.has_io_pressure(), load.io_pressure());
 }
 
+// The long run: its energy where the board has a sensor of its whole power, opened only here so that no meter runs
+// beside the latencies; without one only its frames, and only at a rate. Nothing: neither is wanted.
+std::expected<std::optional<EnergyOutcome>, Error> run_long(const LaunchRequest& base, const MeasureTier& tier,
+                                                            const Session& session, const MeasureSettings& settings,
+                                                            const std::function<void(double)>& on_progress,
+                                                            const std::stop_token& stop) {
+  EnergyPlan plan = tier.energy;
+  plan.rate_hz = settings.rate_hz;
+  for (const auto& sensor : find_power_sensors(settings.files, settings.power)) {
+    if (sensor->total_rails().empty()) continue;
+    auto outcome = measure_energy(base, plan, tier.warm_up, *sensor, median(session.candidate_median_ms),
+                                  tier.half_width, settings.launcher, on_progress, stop);
+    if (!outcome) return std::unexpected(outcome.error());
+    return std::move(*outcome);
+  }
+  if (settings.rate_hz <= 0) return std::nullopt;
+  auto event = settings.launcher(steady_request(base, plan, tier.warm_up), on_progress, stop);
+  if (!event) return std::unexpected(event.error());
+  return EnergyOutcome{.run = std::move(*event->mutable_steady())};
+}
+
+void fill_long_run(const EnergyOutcome& outcome, double rate_hz, protocol::Measurement& measurement) {
+  if (outcome.gross_mj) {
+    measurement.set_energy_gross_mj(*outcome.gross_mj);
+    measurement.set_energy_net_mj(*outcome.net_mj);
+    measurement.set_energy_provenance(std::string(name_of(outcome.provenance)));
+  }
+  const std::vector<double> latencies(outcome.run.latency_ms().begin(), outcome.run.latency_ms().end());
+  if (rate_hz <= 0 || latencies.empty()) return;
+  protocol::AtRate& rate = *measurement.mutable_at_rate();
+  rate.set_rate_hz(rate_hz);
+  rate.set_frames(static_cast<std::int64_t>(latencies.size()));
+  rate.set_missed_deadlines(outcome.run.missed_deadlines());
+  rate.set_latency_median_ms(median(latencies));
+  rate.set_latency_p99_ms(early_stopping_percentile(latencies, 0.99).value_or(0));
+}
+
 void fill_latency(const Session& session, protocol::Measurement& measurement, std::vector<std::string>& notes) {
   const double middle = median(session.candidate_median_ms);
   measurement.set_latency_median_ms(middle);
@@ -146,7 +188,12 @@ void fill_latency(const Session& session, protocol::Measurement& measurement, st
   measurement.set_latency_ci_low_ms(interval ? interval->low : 0);
   measurement.set_latency_ci_high_ms(interval ? interval->high : 0);
   measurement.set_runs(static_cast<std::int64_t>(session.candidate_ms.size()));
-  if (session.log_ratio) measurement.set_reference_ratio_median(std::exp(session.log_ratio->median));
+  measurement.set_reference_median_ms(median(session.reference_median_ms));
+  if (session.log_ratio) {
+    measurement.set_reference_ratio_median(std::exp(session.log_ratio->median));
+    measurement.set_reference_ratio_ci_low(std::exp(session.log_ratio->low));
+    measurement.set_reference_ratio_ci_high(std::exp(session.log_ratio->high));
+  }
   const auto percentile = [&](double share, const char* name) {
     const auto estimate = early_stopping_percentile(session.candidate_ms, share);
     if (!estimate) {
@@ -157,6 +204,21 @@ void fill_latency(const Session& session, protocol::Measurement& measurement, st
   };
   measurement.set_latency_p90_ms(percentile(0.90, "p90"));
   measurement.set_latency_p99_ms(percentile(0.99, "p99"));
+}
+
+// A model that crashes, hangs or wants too much is a measurement too: one without figures, and with the reason.
+std::expected<MeasureOutcome, Error> verdict_on(const Error& error, const protocol::Deploy& deploy,
+                                                const MeasureTier& tier, std::chrono::steady_clock::time_point start) {
+  if (!error.model_failed) return std::unexpected(error);
+  MeasureOutcome outcome;
+  protocol::Measurement& measurement = outcome.measurement;
+  measurement.mutable_runtime()->set_name("onnxruntime");
+  measurement.set_tier(tier.name);
+  *measurement.mutable_deploy() = deploy;
+  measurement.set_verdict("INVALID");
+  measurement.add_reasons(error.message);
+  measurement.set_seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  return outcome;
 }
 
 }  // namespace
@@ -190,7 +252,7 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
   LaunchRequest memory_request = base;
   memory_request.mutable_memory()->set_runs(kMemoryRuns);
   const auto memory = settings.launcher(memory_request, {}, stop);
-  if (!memory) return std::unexpected(memory.error());
+  if (!memory) return verdict_on(memory.error(), deploy, tier, start);
 
   const DeviceState before = read_device_state(settings.files);
   std::vector<DeviceState> during;
@@ -201,7 +263,7 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
     report(std::min(0.05 + 0.95 * (launch + share) / expected_launches, 0.99), std::format("launch {}", launch + 1));
   };
   auto session = run_session(base, tier, settings, on_launch, stop);
-  if (!session) return std::unexpected(session.error());
+  if (!session) return verdict_on(session.error(), deploy, tier, start);
 
   Evidence evidence;
   if (tier.second_session) {
@@ -213,7 +275,7 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
     second.looks = {12};
     const auto again = run_session(
         base, second, settings, [&](int, double) { during.push_back(read_device_state(settings.files)); }, stop);
-    if (!again) return std::unexpected(again.error());
+    if (!again) return verdict_on(again.error(), deploy, tier, start);
     evidence.second_session_difference = median(again->candidate_median_ms) / median(session->candidate_median_ms) - 1;
     session->signatures_agree =
         session->signatures_agree && again->signatures_agree && same_signature(session->signature, again->signature);
@@ -221,6 +283,16 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
     session->unsettled += again->unsettled;
     session->launches += again->launches;
   }
+
+  const auto long_run = run_long(
+      base, tier, *session, settings,
+      [&](double share) {
+        during.push_back(read_device_state(settings.files));
+        report(0.99, std::format("long run, {:.0f} %", 100 * share));
+      },
+      stop);
+  if (!long_run) return verdict_on(long_run.error(), deploy, tier, start);
+  if (*long_run) evidence.energy_doubts = (*long_run)->doubts;
 
   evidence.changes = compare_states(before, during, read_device_state(settings.files));
   evidence.signatures_agree = session->signatures_agree;
@@ -244,9 +316,11 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
   if (memory->memory().problem().empty()) {
     measurement.set_load_peak_bytes(memory->memory().load_peak_bytes());
     measurement.set_run_peak_bytes(memory->memory().run_peak_bytes());
+    measurement.set_runtime_bytes(memory->memory().runtime_bytes());
   } else {
     verdict.reasons.push_back("peak memory not known: " + memory->memory().problem());
   }
+  if (*long_run) fill_long_run(**long_run, settings.rate_hz, measurement);
   for (std::string& reason : verdict.reasons) measurement.add_reasons(std::move(reason));
   measurement.set_seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   outcome.latencies_ms = std::move(session->candidate_ms);

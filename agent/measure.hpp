@@ -1,5 +1,5 @@
-// Measures one model file on this machine: launches, interval, memory, verdict. Thread safe; but two at once disturb
-// each other.
+// Measures one model file on this machine: launches, interval, memory, energy, verdict. Thread safe; but two at once
+// disturb each other.
 #pragma once
 
 #include <expected>
@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/board_power.hpp"
 #include "agent/error.hpp"
 #include "agent/launch.hpp"
 #include "agent/measure_tier.hpp"
@@ -21,6 +22,11 @@ struct MeasureSettings {
   Launcher launcher{};
   SystemFiles files{};
   std::string library{};  // ONNX Runtime's file or folder; empty: searched for
+  PowerSettings power{};
+  // A model in the reference network's place: the record's ratio is then candidate to rival. Empty: none.
+  std::filesystem::path rival{};
+  std::vector<protocol::InputShape> shapes{};
+  double rate_hz = 0;  // also run at this rate, and take the energy there; 0: not
   // Shares of 0..1 and what is being done, from the calling thread.
   std::function<void(double, const std::string&)> on_progress{};
 };
@@ -34,7 +40,8 @@ struct MeasureOutcome {
 // latency of the first session in milliseconds, launch by launch. p90 and p99 stay 0 (not known) with a reason when
 // there were too few queries for them. The latency's interval is that of the candidate's own round medians, so it
 // contains the device's drift; precision is judged by the ratio to the reference network, from which drift cancels.
-// Errors: what deploy asks for is not there (says what is), the model does not load or run; retryable: a crash, a stop.
+// A model that crashes, hangs or wants too much memory gets the verdict INVALID with the reason, and no figures.
+// Errors: what deploy asks for is not there (says what is), the model does not load or run; retryable: a stop.
 std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model, const protocol::Deploy& deploy,
                                              const MeasureTier& tier, const MeasureSettings& settings,
                                              std::stop_token stop);

@@ -13,7 +13,8 @@ std::vector<MeasureTier> tiers() {
        .reference_block = Seconds(0.12),
        .warm_up = {.minimum = Seconds(0.15), .cap = Seconds(0.3), .agreement = 0.03},
        .looks = {12},
-       .half_width = 0.03},
+       .half_width = 0.03,
+       .energy = {.load = Seconds(2), .idle = Seconds(1)}},
       {.name = "screen",
        .rounds_per_launch = 4,
        .candidate_block = Seconds(0.5),
@@ -29,7 +30,8 @@ std::vector<MeasureTier> tiers() {
        .warm_up = {.minimum = Seconds(1), .cap = Seconds(10), .agreement = 0.01},
        .looks = {30, 60},
        .half_width = 0.01,
-       .second_session = true},
+       .second_session = true,
+       .energy = {.load = Seconds(60), .idle = Seconds(10)}},
   };
 }
 

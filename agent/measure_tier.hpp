@@ -5,6 +5,9 @@
 //   screen   3..5 x 4            0.5 s + 0.5 s                 1..2 s       12, 20             1 %
 //   certify  3..6 x 10           2 s + 0.5 s                   1..10 s      30, 60             1 %
 //
+// Where the power can be sampled, another 40 s for energy (certify: 80 s, quick: 4 s): 30 s under load and 5 s idle
+// before and after. A reading of a board's power is worth little in less.
+//
 // quick takes about 4 s: for tutorials and tests. screen is the search's: 12 s of blocks, 16 s in all; when the
 // interval is still too wide at the first look 20 s of blocks, 28 s in all. certify is for finalists, MLPerf-like: at
 // least 60 s and 1,024 queries of the candidate, and then a second session (3 x 4 rounds of 0.5 s + 0.5 s) that must
@@ -21,6 +24,13 @@
 
 namespace finch::agent {
 
+// How long the power is sampled, where a board has a sensor.
+struct EnergyPlan {
+  Seconds load{30};
+  Seconds idle{5};     // before, and again after
+  double rate_hz = 0;  // 0: back to back
+};
+
 struct MeasureTier {
   std::string name;
   int rounds_per_launch = 4;
@@ -33,6 +43,7 @@ struct MeasureTier {
   std::vector<int> looks;
   double half_width = 0.01;  // of the interval of the log-ratio to the reference, to be VALID and to stop
   bool second_session = false;
+  EnergyPlan energy{};
 };
 
 inline constexpr double kSecondSessionAgreement = 0.02;

@@ -4,37 +4,12 @@
 #include <cstdint>
 #include <format>
 #include <optional>
-#include <string_view>
 
+#include "agent/json_text.hpp"
 #include "protocol/farm.pb.h"
 
 namespace finch::agent {
 namespace {
-
-std::string quoted(std::string_view text) {
-  std::string json = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      json += '\\';
-      json += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      json += std::format("\\u{:04x}", static_cast<unsigned>(c));
-    } else {
-      json += c;
-    }
-  }
-  return json + '"';
-}
-
-std::string quoted_list(const auto& texts) {
-  std::string json = "[";
-  for (const std::string& text : texts) json += (json.size() > 1 ? ", " : "") + quoted(text);
-  return json + "]";
-}
-
-std::string quoted_or_null(const std::string& text) {
-  return text.empty() ? "null" : quoted(text);
-}
 
 // 0 stands for "not known" in the record: no latency and no peak is 0.
 std::string known(double value) {
@@ -48,7 +23,7 @@ std::string energy(const protocol::Measurement& measurement) {
   if (!measurement.has_energy_gross_mj()) return "null";
   return std::format(R"({{"gross": {}, "net": {}, "provenance": {}}})", measurement.energy_gross_mj(),
                      measurement.has_energy_net_mj() ? std::format("{}", measurement.energy_net_mj()) : "null",
-                     quoted(measurement.energy_provenance()));
+                     json_string(measurement.energy_provenance()));
 }
 
 std::string milliseconds(double value) {
@@ -56,6 +31,10 @@ std::string milliseconds(double value) {
 }
 std::string mebibytes(std::int64_t bytes) {
   return bytes > 0 ? std::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20)) : "not known";
+}
+
+std::string runtime_name(const protocol::Measurement& m) {
+  return m.runtime().version().empty() ? m.runtime().name() : m.runtime().name() + " " + m.runtime().version();
 }
 
 }  // namespace
@@ -66,19 +45,20 @@ std::string measurement_json(const protocol::Measurement& m, const std::string& 
       R"("deploy": {{"provider": {}, "precision": {}, "threads": {}, "batch": {}}}, "verdict": {}, "reasons": {}, )"
       R"("latency_ms": {{"median": {}, "ci_low": {}, "ci_high": {}, "p90": {}, "p99": {}, "runs": {}}}, )"
       R"("memory_bytes": {{"load_peak": {}, "run_peak": {}}}, "energy_mj": {}, "artifact_sha256": {}, "raw": {}}})",
-      quoted(m.device()), quoted_or_null(m.profile()), quoted(m.runtime().name() + " " + m.runtime().version()),
-      quoted(m.tier()), quoted(m.deploy().provider()), quoted_or_null(m.deploy().precision()), m.deploy().threads(),
-      m.deploy().batch(), quoted(m.verdict()), quoted_list(m.reasons()), known(m.latency_median_ms()),
+      json_string(m.device()), json_string_or_null(m.profile()), json_string(runtime_name(m)), json_string(m.tier()),
+      json_string(m.deploy().provider()), json_string_or_null(m.deploy().precision()), m.deploy().threads(),
+      m.deploy().batch(), json_string(m.verdict()), json_string_list(m.reasons()), known(m.latency_median_ms()),
       known(m.latency_ci_low_ms()), known(m.latency_ci_high_ms()), known(m.latency_p90_ms()), known(m.latency_p99_ms()),
-      m.runs(), known(m.load_peak_bytes()), known(m.run_peak_bytes()), energy(m), quoted(m.artifact_sha256()),
-      quoted_or_null(raw));
+      m.runs(), known(m.load_peak_bytes()), known(m.run_peak_bytes()), energy(m), json_string(m.artifact_sha256()),
+      json_string_or_null(raw));
 }
 
 std::string measurement_text(const protocol::Measurement& m) {
-  std::string text = std::format("{}  ({} tier, {} {}, {} thread{}, batch {}, {:.1f} s)\n", m.verdict(), m.tier(),
-                                 m.runtime().name(), m.runtime().version(), m.deploy().threads(),
-                                 m.deploy().threads() == 1 ? "" : "s", m.deploy().batch(), m.seconds());
+  std::string text =
+      std::format("{}  ({} tier, {}, {} thread{}, batch {}, {:.1f} s)\n", m.verdict(), m.tier(), runtime_name(m),
+                  m.deploy().threads(), m.deploy().threads() == 1 ? "" : "s", m.deploy().batch(), m.seconds());
   for (const std::string& reason : m.reasons()) text += "  " + reason + "\n";
+  if (m.latency_median_ms() == 0) return text;  // there are no figures
   text += std::format("latency  median {}, 95 % interval {} to {}\n         p90 {}, p99 {}, {} runs\n",
                       milliseconds(m.latency_median_ms()), milliseconds(m.latency_ci_low_ms()),
                       milliseconds(m.latency_ci_high_ms()), milliseconds(m.latency_p90_ms()),
@@ -86,21 +66,34 @@ std::string measurement_text(const protocol::Measurement& m) {
   text += std::format("         {:.3g} times the reference network\n", m.reference_ratio_median());
   text += std::format("memory   peak {} while loading, {} while running\n", mebibytes(m.load_peak_bytes()),
                       mebibytes(m.run_peak_bytes()));
+  if (m.runtime_bytes() > 0) {
+    text += std::format("         {} of it is the runtime's, without any model\n", mebibytes(m.runtime_bytes()));
+  }
+  if (m.has_at_rate()) {
+    text += std::format("at rate  {:g} Hz: {} of {} deadlines missed, median {}, p99 {}\n", m.at_rate().rate_hz(),
+                        m.at_rate().missed_deadlines(), m.at_rate().frames(),
+                        milliseconds(m.at_rate().latency_median_ms()), milliseconds(m.at_rate().latency_p99_ms()));
+  }
+  if (m.has_energy_gross_mj()) {
+    text += std::format("energy   {:.4g} mJ gross, {:.4g} mJ net of idle, an inference ({})\n", m.energy_gross_mj(),
+                        m.energy_net_mj(), m.energy_provenance());
+  }
   return text;
 }
 
 std::string device_json(const protocol::DeviceDescription& d) {
   std::string runtimes;
   for (const auto& runtime : d.runtimes()) {
-    runtimes += std::format(R"({}{{"name": {}, "version": {}, "providers": {}}})", runtimes.empty() ? "" : ", ",
-                            quoted(runtime.name()), quoted(runtime.version()), quoted_list(runtime.providers()));
+    runtimes +=
+        std::format(R"({}{{"name": {}, "version": {}, "providers": {}}})", runtimes.empty() ? "" : ", ",
+                    json_string(runtime.name()), json_string(runtime.version()), json_string_list(runtime.providers()));
   }
   return std::format(
       R"({{"machine": {}, "cpu_model": {}, "cores": {}, "memory_bytes": {}, "operating_system": {}, "kernel": {}, )"
       R"("governor": {}, "runtimes": [{}], "measures": {}, "cannot_measure": {}, "state_hash": {}}})",
-      quoted(d.machine()), quoted(d.cpu_model()), d.cores(), known(d.memory_bytes()), quoted(d.operating_system()),
-      quoted(d.kernel()), quoted_or_null(d.governor()), runtimes, quoted_list(d.measures()),
-      quoted_list(d.cannot_measure()), quoted(d.state_hash()));
+      json_string(d.machine()), json_string(d.cpu_model()), d.cores(), known(d.memory_bytes()),
+      json_string(d.operating_system()), json_string(d.kernel()), json_string_or_null(d.governor()), runtimes,
+      json_string_list(d.measures()), json_string_list(d.cannot_measure()), json_string(d.state_hash()));
 }
 
 std::string device_text(const protocol::DeviceDescription& d) {

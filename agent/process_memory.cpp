@@ -12,12 +12,11 @@
 namespace finch::agent {
 
 std::expected<void, Error> reset_peak_memory() {
-  const int file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
-  const bool written = file >= 0 && write(file, "5", 1) == 1;
-  const int why = errno;
-  if (file >= 0) close(file);
-  if (written) return {};
-  return std::unexpected(Error{std::format("/proc/self/clear_refs: {}", std::strerror(why))});
+  static const int file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+  static const int why_not_open = errno;
+  if (file >= 0 && pwrite(file, "5", 1, 0) == 1) return {};
+  return std::unexpected(
+      Error{std::format("/proc/self/clear_refs: {}", std::strerror(file < 0 ? why_not_open : errno))});
 }
 
 std::expected<std::int64_t, Error> peak_memory_bytes() {

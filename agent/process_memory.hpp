@@ -8,7 +8,8 @@
 
 namespace finch::agent {
 
-// The peak begins anew at what is resident now. Error: the kernel does not offer it.
+// The peak begins anew at what is resident now. The first call opens the kernel's file and keeps it: later calls work
+// in a sandbox too. Error: the kernel does not offer it.
 std::expected<void, Error> reset_peak_memory();
 std::expected<std::int64_t, Error> peak_memory_bytes();
 

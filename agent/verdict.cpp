@@ -35,6 +35,8 @@ Verdict judge(const Evidence& evidence) {
         std::format("the second session differs by {:+.1f} %", 100 * *evidence.second_session_difference));
   }
 
+  degraded.insert(degraded.end(), evidence.energy_doubts.begin(), evidence.energy_doubts.end());
+
   Verdict verdict{.name = !invalid.empty()    ? "INVALID"
                           : !degraded.empty() ? "DEGRADED"
                                               : "VALID",

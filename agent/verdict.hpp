@@ -27,6 +27,7 @@ struct Evidence {
   std::optional<double> foreign_cpu{}, cpu_pressure{}, memory_pressure{}, io_pressure{};
   std::optional<double> half_width{};  // of the interval of the log-ratio; absent: too few rounds for one
   double half_width_wanted = 0.01;
+  std::vector<std::string> energy_doubts{};
   std::optional<double> second_session_difference{};  // relative; absent: no second session in this tier
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <sstream>
 
 namespace finch::trainer {
 namespace {
@@ -50,11 +51,30 @@ void copy_image(const ImageSplit& split, std::int64_t index, const Shift& shift,
 
 BatchSource::BatchSource(const ImageSplit& split, std::int64_t batch_size, Augmentation augmentation,
                          std::uint64_t seed)
-    : split_(split),
-      batch_size_(std::min(batch_size, split.size())),
-      augmentation_(augmentation),
-      generator_(seed),
-      order_(shuffled_indices(split.size(), generator_())) {}
+    : split_(split), batch_size_(std::min(batch_size, split.size())), augmentation_(augmentation), generator_(seed) {
+  shuffle(generator_());
+}
+
+void BatchSource::shuffle(std::uint64_t seed) {
+  order_seed_ = seed;
+  order_ = shuffled_indices(split_.size(), seed);
+  position_ = 0;
+}
+
+std::string BatchSource::position() const {
+  std::ostringstream text;
+  text << generator_ << ' ' << order_seed_ << ' ' << position_;
+  return text.str();
+}
+
+void BatchSource::restore(const std::string& position) {
+  std::istringstream text(position);
+  std::uint64_t seed = 0;
+  std::size_t at = 0;
+  text >> generator_ >> seed >> at;
+  shuffle(seed);
+  position_ = at;
+}
 
 Batch BatchSource::next() {
   Batch batch{torch::empty({batch_size_, split_.channels, split_.height, split_.width}),
@@ -66,10 +86,7 @@ Batch BatchSource::next() {
     return static_cast<std::int64_t>(generator_() % span) - augmentation_.crop_padding;
   };
   for (std::int64_t i = 0; i < batch_size_; ++i) {
-    if (position_ == order_.size()) {
-      order_ = shuffled_indices(split_.size(), generator_());
-      position_ = 0;
-    }
+    if (position_ == order_.size()) shuffle(generator_());
     const std::int64_t index = order_[position_++];
     Shift shift;
     if (augmentation_.flip) shift.flip = (generator_() & 1) != 0;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "trainer/dataset.hpp"
@@ -30,11 +31,18 @@ class BatchSource {
   BatchSource(const ImageSplit& split, std::int64_t batch_size, Augmentation augmentation, std::uint64_t seed);
   Batch next();
 
+  // Where it stands, and back there: what comes next is the same. REQUIRES: of a source made with the same arguments.
+  std::string position() const;
+  void restore(const std::string& position);
+
  private:
+  void shuffle(std::uint64_t seed);
+
   const ImageSplit& split_;
   std::int64_t batch_size_;
   Augmentation augmentation_;
   std::mt19937_64 generator_;
+  std::uint64_t order_seed_ = 0;
   std::vector<std::int64_t> order_;
   std::size_t position_ = 0;
 };

@@ -83,9 +83,8 @@ std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& r
                          .seed = recipe.seed()};
 }
 
-std::expected<search::Network, Error> decode(const protocol::SpaceSpec& spec,
-                                             const google::protobuf::RepeatedField<std::int32_t>& genotype,
-                                             const Dataset& dataset) {
+std::expected<std::unique_ptr<search::SearchSpace>, Error> search_space(const protocol::SpaceSpec& spec,
+                                                                        const Dataset& dataset) {
   search::SpaceConfig config{
       .name = spec.name(), .image = {spec.channels(), spec.height(), spec.width()}, .classes = spec.classes()};
   if (spec.has_custom()) {
@@ -93,18 +92,26 @@ std::expected<search::Network, Error> decode(const protocol::SpaceSpec& spec,
     if (!custom) return std::unexpected(custom.error());
     config.custom = std::move(*custom);
   }
-  const auto space = search::make_search_space(config);
+  auto space = search::make_search_space(config);
   if (!space) return std::unexpected(Error{space.error().message});
-  auto network = (*space)->decode({genotype.begin(), genotype.end()});
-  if (!network) return std::unexpected(Error{network.error().message});
   const ImageSplit& images = dataset.train;
-  if (network->input_shape() != search::TensorShape{images.channels, images.height, images.width} ||
+  if (config.image != search::TensorShape{images.channels, images.height, images.width} ||
       spec.classes() != std::ssize(dataset.class_names)) {
     return std::unexpected(Error{
         std::format("the space is made for {} x {} x {} images of {} classes, but the data has {} x {} x {} of {}",
                     spec.channels(), spec.height(), spec.width(), spec.classes(), images.channels, images.height,
                     images.width, dataset.class_names.size())});
   }
+  return std::move(*space);
+}
+
+std::expected<search::Network, Error> decode(const protocol::SpaceSpec& spec,
+                                             const google::protobuf::RepeatedField<std::int32_t>& genotype,
+                                             const Dataset& dataset) {
+  const auto space = search_space(spec, dataset);
+  if (!space) return std::unexpected(space.error());
+  auto network = (*space)->decode({genotype.begin(), genotype.end()});
+  if (!network) return std::unexpected(Error{network.error().message});
   return std::move(*network);
 }
 

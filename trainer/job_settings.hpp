@@ -2,9 +2,11 @@
 #pragma once
 
 #include <expected>
+#include <memory>
 
 #include "protocol/farm.pb.h"
 #include "search/network.hpp"
+#include "search/search_space.hpp"
 #include "trainer/dataset.hpp"
 #include "trainer/error.hpp"
 #include "trainer/training.hpp"
@@ -17,6 +19,10 @@ DataSource data_source(const protocol::DataSpec& spec);
 std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& recipe);
 
 // Errors: what the space says; a space made for other images or classes than the data has.
+std::expected<std::unique_ptr<search::SearchSpace>, Error> search_space(const protocol::SpaceSpec& space,
+                                                                        const Dataset& dataset);
+
+// Errors: those of search_space(); a genotype that is not of the space.
 std::expected<search::Network, Error> decode(const protocol::SpaceSpec& space,
                                              const google::protobuf::RepeatedField<std::int32_t>& genotype,
                                              const Dataset& dataset);

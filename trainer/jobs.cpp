@@ -7,6 +7,7 @@
 #include <new>
 #include <thread>
 
+#include "protocol/artifact_store.hpp"
 #include "protocol/farm.pb.h"
 #include "search/search_space.hpp"
 #include "trainer/active_clock.hpp"
@@ -16,7 +17,10 @@
 #include "trainer/job_settings.hpp"
 #include "trainer/peak_memory.hpp"
 #include "trainer/soft_targets.hpp"
+#include "trainer/supernet.hpp"
+#include "trainer/supernet_training.hpp"
 #include "trainer/teacher.hpp"
+#include "trainer/training_checkpoint.hpp"
 
 namespace finch::trainer {
 namespace {
@@ -26,6 +30,7 @@ using Served = std::expected<JobResult, Error>;
 
 constexpr std::size_t kMostMessageBytes = std::size_t{2'000'000'000};  // Protobuf's limit is 2 GiB
 constexpr std::int64_t kUntimedSteps = 2;
+constexpr std::int64_t kRecalibrationImages = 2000;
 
 JobResult failure(std::string message, bool retryable) {
   JobResult result;
@@ -47,6 +52,7 @@ struct JobRun {
   const protocol::ChildRequest& request;
   const Dataset& dataset;
   JobOutput output;
+  std::filesystem::path checkpoints = {};
 
   std::expected<std::filesystem::path, Error> input(const protocol::ArtifactRef& artifact) const {
     const auto found = request.artifact_paths().find(artifact.sha256());
@@ -64,6 +70,14 @@ struct JobRun {
   std::expected<void, Error> need_validation() const {
     if (dataset.validation.size() > 0) return {};
     return std::unexpected(Error{"no validation samples are set aside; set validation_samples to at least 1"});
+  }
+
+  // Of a job that may name some; undefined: none.
+  std::expected<torch::Tensor, Error> soft_targets_of(const auto& job) const {
+    if (!job.has_soft_targets()) return torch::Tensor();
+    const auto path = input(job.soft_targets());
+    if (!path) return std::unexpected(path.error());
+    return load_soft_targets(*path, dataset, job.recipe().flip());
   }
 
   // Writes the files of all precisions and appends them to `files`; gives the number of flushed weights.
@@ -196,15 +210,9 @@ struct JobRun {
       if (!parent) return std::unexpected(parent.error());
       trained.set_inherited_tensors(module.inherit(*parent));
     }
-    torch::Tensor soft_targets;
-    if (job.has_soft_targets()) {
-      const auto path = input(job.soft_targets());
-      if (!path) return std::unexpected(path.error());
-      auto loaded = load_soft_targets(*path, dataset, options->augmentation.flip);
-      if (!loaded) return std::unexpected(loaded.error());
-      soft_targets = std::move(*loaded);
-    }
-    Training training(module, dataset.train, soft_targets, *options);
+    const auto soft_targets = soft_targets_of(job);
+    if (!soft_targets) return std::unexpected(soft_targets.error());
+    Training training(module, dataset.train, *soft_targets, *options);
     const TrainingTiming timing = run(training, output.part(0, 0.95, "training"));
     trained.set_seconds(timing.seconds);
     trained.set_images_per_second(timing.images_per_second);
@@ -221,6 +229,67 @@ struct JobRun {
     const auto flushed = write_models(module, about, job.precisions(), *trained.mutable_files(), 0.97);
     if (!flushed) return std::unexpected(flushed.error());
     trained.set_flushed_weights(*flushed);
+    return result;
+  }
+
+  Served train_supernet(const protocol::TrainSupernet& job) {
+    const auto options = training_options(job.recipe());
+    if (!options) return std::unexpected(options.error());
+    const auto space = search_space(job.space(), dataset);
+    if (!space) return std::unexpected(space.error());
+    const auto soft_targets = soft_targets_of(job);
+    if (!soft_targets) return std::unexpected(soft_targets.error());
+    use_threads(job.recipe().threads());
+    torch::manual_seed(options->seed);
+    Supernet supernet(**space, dataset.mean, dataset.stddev);
+    SupernetTraining training(supernet, **space, dataset.train, *soft_targets,
+                              {.training = *options,
+                               .limits = {.parameters = job.limits().parameters(),
+                                          .macs = job.limits().macs(),
+                                          .peak_activation_bytes = job.limits().peak_activation_bytes()}});
+    protocol::TrainSupernet of_any_path = job;
+    of_any_path.mutable_data()->clear_path();
+    TrainingCheckpoint checkpoint(checkpoints,
+                                  protocol::sha256_hex(of_any_path.SerializeAsString() + dataset.split_hash));
+    if (const auto path = checkpoint.found()) (void)training.restore(*path);  // a damaged one: from the beginning
+    while (training.step() < training.total_steps()) {
+      if (auto made = training.make_step(); !made) return std::unexpected(made.error());
+      output.progress(static_cast<double>(training.step()) / static_cast<double>(training.total_steps()),
+                      "training the supernet");
+      checkpoint.keep_if_due([&] { return training.checkpoint(); });
+    }
+    JobResult result;
+    protocol::TrainedSupernet& trained = *result.mutable_trained_supernet();
+    auto artifact = output.write(supernet.serialize());
+    if (!artifact) return std::unexpected(artifact.error());
+    *trained.mutable_supernet() = std::move(*artifact);
+    trained.set_seconds(training.seconds());
+    trained.set_images_per_second(static_cast<double>(training.images()) / std::max(training.seconds(), 1e-9));
+    checkpoint.discard();
+    return result;
+  }
+
+  Served evaluate_subnet(const protocol::EvaluateSubnet& job) {
+    if (auto valid = need_validation(); !valid) return std::unexpected(valid.error());
+    const ActiveClock clock;
+    auto network = decode(job.space(), job.genotype(), dataset);
+    if (!network) return std::unexpected(network.error());
+    const auto path = input(job.supernet());
+    if (!path) return std::unexpected(path.error());
+    const auto supernet = Supernet::load(*path);
+    if (!supernet) return std::unexpected(supernet.error());
+    const auto subnet = supernet->subnet(std::move(*network));
+    if (!subnet) return std::unexpected(subnet.error());
+    use_threads(job.threads());
+    recalibrate(*subnet->module, dataset.train, kRecalibrationImages);
+    JobResult result;
+    protocol::TrainedCandidate& evaluated = *result.mutable_trained_candidate();
+    evaluated.set_validation_top1(
+        top1(classifier(*subnet->module), dataset.validation, output.part(0.3, 1, "validating")));
+    auto checkpoint = output.write(serialize_tensors(subnet->module->state()));
+    if (!checkpoint) return std::unexpected(checkpoint.error());
+    *evaluated.mutable_checkpoint() = std::move(*checkpoint);
+    evaluated.set_seconds(clock.seconds());
     return result;
   }
 
@@ -259,6 +328,10 @@ struct JobRun {
         return export_random(job.export_random());
       case protocol::Job::kTrainCandidate:
         return train_candidate(job.train_candidate());
+      case protocol::Job::kTrainSupernet:
+        return train_supernet(job.train_supernet());
+      case protocol::Job::kEvaluateSubnet:
+        return evaluate_subnet(job.evaluate_subnet());
       case protocol::Job::kTimeTraining:
         return time_training(job.time_training());
       default:
@@ -277,6 +350,10 @@ const protocol::DataSpec* data_of(const protocol::Job& job) {
       return &job.export_random().data();
     case protocol::Job::kTrainCandidate:
       return &job.train_candidate().data();
+    case protocol::Job::kTrainSupernet:
+      return &job.train_supernet().data();
+    case protocol::Job::kEvaluateSubnet:
+      return &job.evaluate_subnet().data();
     case protocol::Job::kTimeTraining:
       return &job.time_training().data();
     default:
@@ -299,7 +376,7 @@ struct JobServer::LoadedData {
   Dataset dataset;
 };
 
-JobServer::JobServer() = default;
+JobServer::JobServer(std::filesystem::path checkpoints) : checkpoints_(std::move(checkpoints)) {}
 JobServer::~JobServer() = default;
 
 void JobServer::serve(const protocol::ChildRequest& request, const Emit& emit) {
@@ -316,7 +393,7 @@ void JobServer::serve(const protocol::ChildRequest& request, const Emit& emit) {
       if (!dataset) return std::unexpected(dataset.error());
       data_ = std::make_unique<LoadedData>(data_source(*spec), std::move(*dataset));
     }
-    return JobRun{request, data_->dataset, std::move(output)}.serve();
+    return JobRun{request, data_->dataset, std::move(output), checkpoints_}.serve();
   };
   JobResult result;
   try {

@@ -80,7 +80,8 @@ int work(const WorkerSettings& settings) {
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
   if (error) return complain(kFailed, "cannot find its own program file: " + error.message());
   const std::filesystem::path state = std::filesystem::absolute(settings.state);
-  trainer::TrainingWorker worker({program, "serve-jobs"}, state / "serve-jobs.log");
+  trainer::TrainingWorker worker({program, "serve-jobs", "--checkpoints", state / "checkpoints"},
+                                 state / "serve-jobs.log");
   std::stop_source stop;
   const SignalWatch watch(stop, signals);
   const auto done = protocol::run_worker(options, worker, stop.get_token());
@@ -138,8 +139,9 @@ int main(int argc, char** argv) {
   inspector.add_option("path", path, "folder of the data set")->type_name("DIR")->required();
   inspector.add_flag("--json", json, "for programs to read");
 
-  const CLI::App& server =
-      *app.add_subcommand("serve-jobs", "the child that trains; started by finch-trainer")->group("");
+  CLI::App& server = *app.add_subcommand("serve-jobs", "the child that trains; started by finch-trainer")->group("");
+  std::string checkpoints;
+  server.add_option("--checkpoints", checkpoints, "folder in which long trainings keep where they stand");
 
   try {
     app.parse(argc, argv);
@@ -148,7 +150,7 @@ int main(int argc, char** argv) {
   }
   if (inspector.parsed()) return inspect(format, path, json);
   if (server.parsed()) {
-    trainer::JobServer jobs;
+    trainer::JobServer jobs(checkpoints);
     return protocol::serve_jobs([&](const auto& request, const auto& emit) { jobs.serve(request, emit); });
   }
   if (settings.controller.empty() || settings.state.empty()) {

@@ -9,7 +9,6 @@ namespace {
 namespace ir = finch::search;
 
 constexpr double kBatchNormEpsilon = 1e-5;
-constexpr double kBatchNormMomentum = 0.1;
 
 template <typename... Cases>
 struct Overloaded : Cases... {
@@ -45,7 +44,20 @@ std::vector<float> to_vector(const torch::Tensor& tensor) {
 
 }  // namespace
 
-NetworkModule::NetworkModule(ir::Network network, std::vector<float> mean, std::vector<float> stddev)
+torch::Tensor fresh_weight(const ir::Node& node, const std::string& tensor, torch::IntArrayRef shape) {
+  if (tensor == "scale" || tensor == "running_var") return torch::ones(shape);
+  if (tensor != "weight") return torch::zeros(shape);
+  torch::Tensor weight = torch::empty(shape);
+  if (const auto* conv = std::get_if<ir::Convolution>(&node.operation)) {
+    const double fan_out = static_cast<double>(shape[2] * shape[3] * shape[0]) / static_cast<double>(conv->groups);
+    return weight.normal_(0, std::sqrt(2 / fan_out));
+  }
+  const double bound = 1 / std::sqrt(static_cast<double>(shape[1]));
+  return weight.uniform_(-bound, bound);
+}
+
+NetworkModule::NetworkModule(ir::Network network, std::vector<float> mean, std::vector<float> stddev,
+                             const WeightSource& weights)
     : network_(std::move(network)),
       mean_(std::move(mean)),
       stddev_(std::move(stddev)),
@@ -56,7 +68,7 @@ NetworkModule::NetworkModule(ir::Network network, std::vector<float> mean, std::
       in_place_(network_.nodes.size()) {
   std::vector<int> uses(network_.nodes.size());
   for (std::size_t i = 0; i < network_.nodes.size(); ++i) {
-    make_layer(network_.nodes[i], layers_[i]);
+    make_layer(network_.nodes[i], layers_[i], weights);
     last_use_[i] = i;
     for (const std::int32_t input : network_.nodes[i].inputs) {
       last_use_[static_cast<std::size_t>(input)] = i;
@@ -72,37 +84,30 @@ NetworkModule::NetworkModule(ir::Network network, std::vector<float> mean, std::
   }
 }
 
-void NetworkModule::make_layer(const ir::Node& node, Layer& layer) {
+void NetworkModule::make_layer(const ir::Node& node, Layer& layer, const WeightSource& weights) {
   // LibTorch allows no dots in the names of parameters.
   std::string prefix = node.name;
   std::ranges::replace(prefix, '.', '/');
-  const auto parameter = [&](const char* name, const torch::Tensor& value) {
-    return state_[node.name + "." + name] = register_parameter(prefix + "/" + name, value);
+  const auto parameter = [&](const std::string& name, torch::IntArrayRef shape) {
+    return state_[node.name + "." + name] = register_parameter(prefix + "/" + name, weights(node, name, shape));
   };
-  const auto buffer = [&](const char* name, const torch::Tensor& value) {
-    return state_[node.name + "." + name] = register_buffer(prefix + "/" + name, value);
+  const auto buffer = [&](const std::string& name, torch::IntArrayRef shape) {
+    return state_[node.name + "." + name] = register_buffer(prefix + "/" + name, weights(node, name, shape));
   };
   const auto in_channels = [&] { return network_.nodes[static_cast<std::size_t>(node.inputs[0])].shape.channels; };
   if (const auto* conv = std::get_if<ir::Convolution>(&node.operation)) {
-    layer.weight = parameter("weight", torch::empty({conv->out_channels, in_channels() / conv->groups,
-                                                     conv->kernel_size, conv->kernel_size}));
-    const double fan_out = static_cast<double>(conv->kernel_size * conv->kernel_size * conv->out_channels) /
-                           static_cast<double>(conv->groups);
-    const torch::NoGradGuard no_grad;
-    layer.weight.normal_(0, std::sqrt(2 / fan_out));
-    if (conv->bias) layer.bias = parameter("bias", torch::zeros({conv->out_channels}));
+    layer.weight =
+        parameter("weight", {conv->out_channels, in_channels() / conv->groups, conv->kernel_size, conv->kernel_size});
+    if (conv->bias) layer.bias = parameter("bias", {conv->out_channels});
     if (conv->batch_norm) {
-      layer.scale = parameter("scale", torch::ones({conv->out_channels}));
-      layer.shift = parameter("shift", torch::zeros({conv->out_channels}));
-      layer.running_mean = buffer("running_mean", torch::zeros({conv->out_channels}));
-      layer.running_var = buffer("running_var", torch::ones({conv->out_channels}));
+      layer.scale = parameter("scale", {conv->out_channels});
+      layer.shift = parameter("shift", {conv->out_channels});
+      layer.running_mean = buffer("running_mean", {conv->out_channels});
+      layer.running_var = buffer("running_var", {conv->out_channels});
     }
   } else if (const auto* linear = std::get_if<ir::Linear>(&node.operation)) {
-    const double bound = 1 / std::sqrt(static_cast<double>(in_channels()));
-    layer.weight = parameter("weight", torch::empty({linear->out_features, in_channels()}));
-    layer.bias = parameter("bias", torch::zeros({linear->out_features}));
-    const torch::NoGradGuard no_grad;
-    layer.weight.uniform_(-bound, bound);
+    layer.weight = parameter("weight", {linear->out_features, in_channels()});
+    layer.bias = parameter("bias", {linear->out_features});
   }
 }
 
@@ -125,7 +130,7 @@ torch::Tensor NetworkModule::apply(std::size_t index, const std::vector<torch::T
                                                    layer.bias, op.stride, op.padding, /*dilation=*/1, op.groups);
                    if (!op.batch_norm) return x;
                    return torch::batch_norm(x, layer.scale, layer.shift, layer.running_mean, layer.running_var,
-                                            is_training(), kBatchNormMomentum, kBatchNormEpsilon,
+                                            is_training(), momentum_, kBatchNormEpsilon,
                                             /*cudnn_enabled=*/true);
                  },
                  [&](const ir::Activation& op) { return activate(op.kind, input(0), in_place_[index]); },

@@ -13,19 +13,30 @@
 
 namespace finch::trainer {
 
+// From LibTorch's global generator: He et al. 2015 for convolutions, BatchNorm as the identity.
+torch::Tensor fresh_weight(const search::Node& node, const std::string& tensor, torch::IntArrayRef shape);
+
 class NetworkModule : public torch::nn::Module {
  public:
   // Sees every node's output as it is computed; in evaluation mode this is what the exported file computes too.
   using Observer = std::function<void(std::int32_t node, const torch::Tensor& output)>;
 
-  // Fresh weights from LibTorch's global generator: He et al. 2015 for convolutions, BatchNorm as the identity.
-  // REQUIRES: mean and stddev hold one value an input channel.
-  NetworkModule(search::Network network, std::vector<float> mean, std::vector<float> stddev);
+  // The first value of a node's tensor: "weight", "bias", "scale", "shift", "running_mean" or "running_var".
+  using WeightSource =
+      std::function<torch::Tensor(const search::Node& node, const std::string& tensor, torch::IntArrayRef shape)>;
+
+  // Every tensor is asked for once, in the order of the nodes. REQUIRES: mean and stddev hold one value an input
+  // channel.
+  NetworkModule(search::Network network, std::vector<float> mean, std::vector<float> stddev,
+                const WeightSource& weights = fresh_weight);
 
   const search::Network& network() const { return network_; }
 
   // float32 [N, C, H, W] in [0, 1] -> logits [N, classes]. Errors of LibTorch are thrown as c10::Error.
   torch::Tensor forward(const torch::Tensor& images, const Observer& observer = {});
+
+  // How much of BatchNorm's running statistics a batch replaces in training mode, 0..1; 0.1 unless set.
+  void set_momentum(double momentum) { momentum_ = momentum; }
 
   // Parameters and BatchNorm statistics, named "<node>.<tensor>" ("stage1.block0.expand.weight"); shares memory with
   // the module.
@@ -41,7 +52,7 @@ class NetworkModule : public torch::nn::Module {
     torch::Tensor weight, bias;                             // bias undefined: none
     torch::Tensor scale, shift, running_mean, running_var;  // BatchNorm; undefined: none
   };
-  void make_layer(const search::Node& node, Layer& layer);
+  void make_layer(const search::Node& node, Layer& layer, const WeightSource& weights);
   torch::Tensor apply(std::size_t node, const std::vector<torch::Tensor>& outputs, const torch::Tensor& images) const;
 
   search::Network network_;
@@ -51,6 +62,7 @@ class NetworkModule : public torch::nn::Module {
   std::vector<std::size_t> last_use_;           // by node: the last node that reads its output
   std::vector<bool> in_place_;                  // by node: may overwrite its input
   NamedTensors state_;
+  double momentum_ = 0.1;
 };
 
 }  // namespace finch::trainer

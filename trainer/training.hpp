@@ -24,6 +24,9 @@ struct TrainingOptions {
   std::uint64_t seed = 1;
 };
 
+// Of a training on the split; a batch is never greater than it.
+std::int64_t steps_of(const TrainingOptions& options, const ImageSplit& split);
+
 class Training {
  public:
   // `module` and `split` must outlive this. `soft_targets`: logits [N, 2, classes] of plain and mirrored images of
@@ -43,7 +46,7 @@ class Training {
   std::int64_t batch_size_, total_steps_;
   std::int64_t step_ = 0;
   BatchSource batches_;
-  std::unique_ptr<torch::optim::Optimizer> optimizer_;
+  std::unique_ptr<torch::optim::AdamW> optimizer_;
 };
 
 // From 0 to 1, and what is being done.

@@ -158,7 +158,9 @@ CampaignRun::Step CampaignRun::step(const Home& home, FarmStore& store) {
   }
   if (!state_.data) return {};
   if (state_.finalists) return finalist_stage(home);
-  return state_.teacher_settled ? search_stage(store) : settle_teacher(home);
+  if (!state_.teacher_settled) return settle_teacher(home);
+  if (state_.wants_supernet() && !state_.supernet) return train_supernet();
+  return search_stage(store);
 }
 
 CampaignRun::Step CampaignRun::find_devices(FarmStore& store) {
@@ -291,6 +293,33 @@ CampaignRun::Step CampaignRun::settle_teacher(const Home& home) {
   return record("teacher", {{"result", to_json(result.trained_teacher())},
                             {"reused", (*done)->reused},
                             {"paused_seconds", (*done)->reused ? 0 : result.paused_seconds()}});
+}
+
+CampaignRun::Step CampaignRun::train_supernet() {
+  JobRequest request{.job = {},
+                     .target = "",
+                     .priority = 80,
+                     .depends_on = state_.data->data_hash(),
+                     .description = "training the supernet"};
+  protocol::TrainSupernet& job = *request.job.mutable_train_supernet();
+  *job.mutable_space() = space_spec();
+  *job.mutable_data() = data_spec();
+  *job.mutable_recipe() = recipe(state_.config.train.supernet_epochs);
+  if (state_.teacher) *job.mutable_soft_targets() = state_.teacher->soft_targets();
+  const ConstraintConfig& limits = state_.config.constraints;
+  job.mutable_limits()->set_parameters(limits.parameters.value_or(0));
+  job.mutable_limits()->set_macs(limits.macs.value_or(0));
+  job.mutable_limits()->set_peak_activation_bytes(limits.memory_mb.value_or(0) * (1 << 20));
+  const auto done = board_->result_of(request);
+  if (!done) return std::unexpected(done.error());
+  if (!*done) return {};
+  const protocol::JobResult& result = (*done)->result;
+  if (result.has_failure()) return std::unexpected(Error{"the supernet: " + result.failure().message()});
+  say(std::format("supernet{}: trained in {:.0f} s", (*done)->reused ? " (reused)" : "",
+                  result.trained_supernet().seconds()));
+  return record("supernet", {{"result", to_json(result.trained_supernet())},
+                             {"reused", (*done)->reused},
+                             {"paused_seconds", (*done)->reused ? 0 : result.paused_seconds()}});
 }
 
 protocol::DataSpec CampaignRun::data_spec() const {

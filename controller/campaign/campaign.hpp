@@ -1,5 +1,5 @@
-// Runs a campaign from its event store: stages data, teacher, search, finalists, report, each resumable. Not thread
-// safe; one per run folder (a lock file keeps a second process out).
+// Runs a campaign from its event store: stages data, teacher, supernet, search, finalists, report, each resumable. Not
+// thread safe; one per run folder (a lock file keeps a second process out).
 #pragma once
 
 #include <cstdint>

@@ -46,6 +46,7 @@ class CampaignRun : public Campaign {
   Step check_device(const DeviceConfig& wanted, const protocol::DeviceDescription& device) const;
   Step read_data();
   Step settle_teacher(const Home& home);
+  Step train_supernet();
 
   Step search_stage(FarmStore& store);
   Step learn_history(FarmStore& store);
@@ -56,6 +57,8 @@ class CampaignRun : public Campaign {
   bool may_be_on_front(const CandidateState& candidate) const;
   double epochs_until(std::size_t rung) const;  // of a candidate's training, from its beginning
   Step train(CandidateState& candidate);
+  JobRequest training_of(const CandidateState& candidate) const;
+  JobRequest evaluation_of(const CandidateState& candidate) const;  // with the supernet's weights
   Step tell(const CandidateState& candidate, std::vector<double> objectives, double violation,
             const std::string& outcome);
   Step fail(const CandidateState& candidate, const std::string& why);

@@ -66,6 +66,7 @@ std::string CampaignState::stage() const {
   if (devices.size() < config.devices.size()) return "devices";
   if (!data) return "data";
   if (!teacher_settled) return "teacher";
+  if (wants_supernet() && !supernet) return "supernet";
   return finalists ? "finalists" : "search";
 }
 
@@ -311,6 +312,8 @@ std::expected<void, Error> CampaignState::apply_one(const Event& event) {
   } else if (event.type == "teacher") {
     teacher_settled = true;
     if (content.contains("result")) teacher = from_json<protocol::TrainedTeacher>(content.at("result"));
+  } else if (event.type == "supernet") {
+    supernet = from_json<protocol::TrainedSupernet>(content.at("result"));
   } else if (event.type == "asked") {
     return apply_asked(event);
   } else if (event.type == "history") {

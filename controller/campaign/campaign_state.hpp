@@ -81,6 +81,7 @@ class CampaignState {
   std::optional<protocol::DataFacts> data;
   bool teacher_settled = false;
   std::optional<protocol::TrainedTeacher> teacher;
+  std::optional<protocol::TrainedSupernet> supernet;  // with train.mode = "supernet"
   std::map<search::CandidateId, CandidateState> candidates;
   std::optional<std::string> search_closed;  // why no more candidates are asked for
   std::optional<std::vector<FinalistState>> finalists;
@@ -101,6 +102,7 @@ class CampaignState {
   const search::SuccessiveHalving& halving() const { return halving_; }
   const DevicePredictors& predictors() const { return *predictors_; }
   std::size_t in_flight() const;
+  bool wants_supernet() const { return config.train.mode == "supernet"; }
   std::string stage() const;
   search::Cost cost_of(const search::Genotype& genotype) const;
   // Objective values, minimised, in the campaign's order. REQUIRES: measured on every device.

@@ -26,7 +26,7 @@ struct WorkerStatus {
 struct CampaignStatus {
   std::string campaign;
   std::string run_folder;
-  std::string stage;          // "devices", "data", "teacher", "search", "finalists", "report"
+  std::string stage;          // "devices", "data", "teacher", "supernet", "search", "finalists", "report"
   std::string stage_detail;   // "candidate 12: training"
   double stage_progress = 0;  // 0..1
   double overall_progress = 0;

@@ -95,7 +95,7 @@ struct DeviceFact {
 };
 
 struct StageTime {
-  std::string name;  // "teacher", "search", "finalists"
+  std::string name;  // "teacher", "supernet", "search", "finalists"
   double seconds = 0;
   double waiting_seconds = 0;  // training stood still because the host measured
 };

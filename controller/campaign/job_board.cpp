@@ -11,6 +11,8 @@ std::string job_key(const JobRequest& request) {
   if (job.has_train_teacher()) job.mutable_train_teacher()->mutable_data()->clear_path();
   if (job.has_export_random()) job.mutable_export_random()->mutable_data()->clear_path();
   if (job.has_train_candidate()) job.mutable_train_candidate()->mutable_data()->clear_path();
+  if (job.has_train_supernet()) job.mutable_train_supernet()->mutable_data()->clear_path();
+  if (job.has_evaluate_subnet()) job.mutable_evaluate_subnet()->mutable_data()->clear_path();
   if (job.has_time_training()) job.mutable_time_training()->mutable_data()->clear_path();
   return protocol::sha256_hex(job.SerializeAsString() + '\n' + request.depends_on + '\n' + FINCH_VERSION);
 }

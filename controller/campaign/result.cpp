@@ -92,6 +92,11 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
         "checked there, {:.0f} % were within 10 %, their rank correlation is {:.3f}",
         estimated, device.name, quality.samples, 100 * quality.within_tenth, quality.rank_correlation));
   }
+  if (state_.supernet) {
+    result.notes.push_back(
+        "the search's accuracies are those of the supernet's shared weights, without training of their own; "
+        "finalists were trained on from there");
+  }
   for (const auto& [name, device] : state_.devices) {
     const auto facts = device_facts(device);
     result.device.insert(result.device.end(), facts.begin(), facts.end());
@@ -99,7 +104,7 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
   if (state_.data) result.data_hash = state_.data->data_hash();
   if (state_.teacher) result.teacher_top1 = state_.teacher->validation_top1();
   double begun = 0;
-  for (const char* stage : {"devices", "data", "teacher", "search", "finalists"}) {
+  for (const char* stage : {"devices", "data", "teacher", "supernet", "search", "finalists"}) {
     const auto end = state_.stage_ends.find(stage);
     if (end == state_.stage_ends.end()) continue;
     const auto waiting = state_.stage_waiting.find(stage);
@@ -172,11 +177,11 @@ CampaignStatus CampaignRun::status() const {
     status.stage_detail = job.description;
   }
   const BudgetConfig& budget = state_.config.budget;
-  if (status.stage == "teacher") status.stage_progress = running;
+  if (status.stage == "teacher" || status.stage == "supernet") status.stage_progress = running;
   if (status.stage == "search") {
     if (budget.evaluations)
       status.stage_progress = static_cast<double>(state_.evaluated) / static_cast<double>(*budget.evaluations);
-    const auto began = state_.stage_ends.find("teacher");
+    const auto began = state_.stage_ends.find(state_.supernet ? "supernet" : "teacher");
     if (budget.hours && began != state_.stage_ends.end()) {
       const double room = *budget.hours * 3600 - finalist_reserve() - began->second;
       if (room > 0) status.stage_progress = std::max(status.stage_progress, (now() - began->second) / room);

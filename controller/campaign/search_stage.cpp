@@ -118,7 +118,10 @@ double CampaignRun::estimate_finalists() const {
   const auto seconds = [&](const CandidateState& candidate) {
     const std::size_t rung = candidate.rung_top1.size() - 1;
     const double epochs = epochs_until(rung) - (rung > 0 ? epochs_until(rung - 1) : 0);
-    const double training = candidate.trained->seconds() * train.finalist_epochs / epochs;
+    const double training = state_.supernet
+                                ? train.finalist_epochs * static_cast<double>(state_.data->train_samples()) /
+                                      state_.supernet->images_per_second()
+                                : candidate.trained->seconds() * train.finalist_epochs / epochs;
     const double measuring = one_tier ? screening(candidate) : tier_seconds(tiers.finalist_tier);
     const double evaluating =
         1 + 1.2 * worst_latency_ms(candidate.screens) / 1e3 * static_cast<double>(state_.data->test_samples());
@@ -288,7 +291,7 @@ double CampaignRun::epochs_until(std::size_t rung) const {
   return state_.config.train.epochs * state_.halving().share(rung);
 }
 
-CampaignRun::Step CampaignRun::train(CandidateState& candidate) {
+JobRequest CampaignRun::training_of(const CandidateState& candidate) const {
   JobRequest request{.job = {},
                      .target = "",
                      .priority = 20,
@@ -307,7 +310,26 @@ CampaignRun::Step CampaignRun::train(CandidateState& candidate) {
     const CandidateState& parent = state_.candidates.at(*candidate.parent);
     if (parent.trained) *job.mutable_parent_checkpoint() = parent.trained->checkpoint();
   }
-  const auto done = board_->result_of(request);
+  return request;
+}
+
+JobRequest CampaignRun::evaluation_of(const CandidateState& candidate) const {
+  JobRequest request{.job = {},
+                     .target = "",
+                     .priority = 20,
+                     .depends_on = state_.data->data_hash(),
+                     .description = std::format("evaluating candidate {}", candidate.id)};
+  protocol::EvaluateSubnet& job = *request.job.mutable_evaluate_subnet();
+  *job.mutable_space() = space_spec();
+  for (const int choice : candidate.genotype) job.add_genotype(choice);
+  *job.mutable_data() = data_spec();
+  *job.mutable_supernet() = state_.supernet->supernet();
+  job.set_threads(static_cast<int>(state_.config.train.threads));
+  return request;
+}
+
+CampaignRun::Step CampaignRun::train(CandidateState& candidate) {
+  const auto done = board_->result_of(state_.supernet ? evaluation_of(candidate) : training_of(candidate));
   if (!done) return std::unexpected(done.error());
   if (!*done) return {};
   const protocol::JobResult& result = (*done)->result;

@@ -140,9 +140,13 @@ void read_teacher(TomlReader& reader, CampaignConfig& config) {
 void read_train(TomlReader& reader, CampaignConfig& config) {
   TomlTable table = reader.table("train");
   TrainConfig& train = config.train;
+  table.read_choice("mode", train.mode, {"standalone", "supernet"});
   table.read("epochs", train.epochs, 0.001, 10'000.0);
   table.read("rungs", train.rungs, 1, 8);
   table.read("reduction", train.reduction, 1.5, 16.0);
+  if (train.rungs > 1 && train.mode == "supernet")
+    table.complain("rungs", "training ends early only where each candidate is trained: mode = \"standalone\"");
+  table.read("supernet_epochs", train.supernet_epochs, 0.001, 10'000.0);
   table.read("finalist_epochs", train.finalist_epochs, 0.0, 10'000.0);
   table.read("batch_size", train.batch_size, 2, 65'536);
   table.read("learning_rate", train.learning_rate, 1e-7, 10.0);
@@ -325,9 +329,11 @@ std::string resolved_toml(const CampaignConfig& c) {
   line("epochs", number(c.teacher.epochs));
   line("learning_rate", number(c.teacher.learning_rate));
   text += "\n[train]\n";
+  line("mode", toml_string(c.train.mode));
   line("epochs", number(c.train.epochs));
   line("rungs", std::to_string(c.train.rungs));
   line("reduction", number(c.train.reduction));
+  line("supernet_epochs", number(c.train.supernet_epochs));
   line("finalist_epochs", number(c.train.finalist_epochs));
   line("batch_size", std::to_string(c.train.batch_size));
   line("learning_rate", number(c.train.learning_rate));

@@ -57,9 +57,12 @@ struct TeacherConfig {
 };
 
 struct TrainConfig {
-  double epochs = 1;           // of a candidate during the search
-  std::int64_t rungs = 1;      // in so many parts; only the best 1 / reduction of those so far get the next
+  // "standalone": each candidate is trained; "supernet": shared weights are trained once, and candidates take theirs.
+  std::string mode = "standalone";
+  double epochs = 1;           // of a candidate during the search; standalone
+  std::int64_t rungs = 1;      // in so many parts; only the best 1 / reduction of those so far get the next; standalone
   double reduction = 3;        // the parts grow by this factor
+  double supernet_epochs = 4;  // of the shared weights; several networks learn from every image
   double finalist_epochs = 3;  // of a finalist, on top of what it has learnt
   std::int64_t batch_size = 128;
   double learning_rate = 4e-3;
@@ -69,7 +72,7 @@ struct TrainConfig {
   double distillation_weight = 0.7;
   bool flip = true;
   std::int64_t crop_padding = 0;
-  bool inherit = true;       // a child starts from its parent's weights where shapes agree
+  bool inherit = true;       // a child starts from its parent's weights where shapes agree; standalone
   std::int64_t threads = 0;  // 0: all cores of the trainer's host
 };
 

@@ -35,7 +35,7 @@ class CommandLine : public testing::Test {
 };
 
 TEST_F(CommandLine, EveryHelpHasAnExample) {
-  for (const char* command : {"", "run", "join", "measure", "infer", "facts"}) {
+  for (const char* command : {"", "run", "join", "measure", "infer", "facts", "probe"}) {
     const Finished finished = run(std::string(command) + " --help");
     EXPECT_EQ(finished.status, 0) << command;
     EXPECT_THAT(finished.out, AllOf(HasSubstr("Example"), HasSubstr("finch-agent"))) << command;
@@ -77,6 +77,17 @@ TEST_F(CommandLine, TellsTheFacts) {
   EXPECT_EQ(finished.status, 0);
   EXPECT_EQ(finished.err, "");
   EXPECT_THAT(finished.out, AllOf(HasSubstr("\"onnxruntime\""), HasSubstr("energy: "), HasSubstr("\"state_hash\"")));
+}
+
+TEST_F(CommandLine, ProbesTheBoardBelowARoot) {
+  folder_.write("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n");
+  folder_.write("sys/class/thermal/thermal_zone0/temp", "48200\n");
+  const Finished finished = run("probe --json --sysfs-root " + folder_.path().string());
+  EXPECT_EQ(finished.status, 0);
+  EXPECT_EQ(finished.err, "");
+  EXPECT_EQ(lines(finished.out), 1);
+  EXPECT_THAT(finished.out, HasSubstr(R"("total_power": null, "thermal": [{"type": "cpu-thermal", "celsius": 48.2}])"));
+  EXPECT_EQ(run("probe --sysfs-root /nowhere").status, 2);
 }
 
 TEST_F(CommandLine, WrongInputIsOneLineAndStatus2) {

@@ -55,7 +55,7 @@ TEST_F(Pi4, IsDescribed) {
 
 TEST_F(Pi4, WithARuntimeMeasuresLatencyAndMemoryButNoEnergy) {
   protocol::DeviceDescription device = read_device(files());
-  add_runtimes(device, files(), runtime_launcher(), "/opt/ort");
+  add_runtimes(device, files(), runtime_launcher(), "/opt/ort", {});
   ASSERT_THAT(device.runtimes(), SizeIs(1));
   EXPECT_EQ(device.runtimes(0).name(), "onnxruntime");
   EXPECT_EQ(device.runtimes(0).version(), "1.21.0");
@@ -66,9 +66,9 @@ TEST_F(Pi4, WithARuntimeMeasuresLatencyAndMemoryButNoEnergy) {
 
 TEST_F(Pi4, WithoutARuntimeMeasuresNothingAndSaysWhy) {
   protocol::DeviceDescription device = read_device(files());
-  add_runtimes(
-      device, files(),
-      [](const auto&, const auto&, const auto&) { return std::unexpected(Error{"ONNX Runtime not found"}); }, "");
+  add_runtimes(device, files(),
+               [](const auto&, const auto&, const auto&) { return std::unexpected(Error{"ONNX Runtime not found"}); },
+               "", {});
   EXPECT_THAT(device.runtimes(), IsEmpty());
   EXPECT_THAT(device.measures(), IsEmpty());
   EXPECT_THAT(device.cannot_measure(), testing::Contains("latency: ONNX Runtime not found"));
@@ -95,7 +95,7 @@ TEST_F(Pi4, StateHashFollowsWhatMattersAndNothingElse) {
 
 TEST_F(Pi4, FactsArePrintedForPeopleAndPrograms) {
   protocol::DeviceDescription device = read_device(files());
-  add_runtimes(device, files(), runtime_launcher(), "/opt/ort");
+  add_runtimes(device, files(), runtime_launcher(), "/opt/ort", {});
   EXPECT_THAT(device_json(device), HasSubstr(R"("governor": "ondemand", "runtimes": [{"name": "onnxruntime", )"));
   EXPECT_THAT(device_text(device), HasSubstr("onnxruntime 1.21.0 (cpu)"));
 }
@@ -106,29 +106,33 @@ TEST(DeviceFacts, IntelAndAmdNameTheirModel) {
   EXPECT_EQ(read_device(SystemFiles(folder.path())).cpu_model(), "AMD EPYC 9R14");
 }
 
-TEST(DeviceFacts, APowerSensorThatIsThereIsNamed) {
+TEST(EnergyObstacle, IsNoneWhereTheWholeIsMeasured) {
   const TemporaryFolder folder;
   const SystemFiles files(folder.path());
-  EXPECT_THAT(energy_verdict(files), HasSubstr("no power sensor found"));
+  EXPECT_THAT(energy_obstacle(files, {}), HasSubstr("no power sensor found"));
+  folder.write("sys/class/powercap/intel-rapl:0/name", "package-0\n");
+  EXPECT_THAT(energy_obstacle(files, {}), HasSubstr("is for root"));
   folder.write("sys/class/powercap/intel-rapl:0/energy_uj", "123\n");
-  EXPECT_EQ(energy_verdict(files), "energy: RAPL at /sys/class/powercap/intel-rapl:0 is not supported by this version");
-  folder.write("sys/class/hwmon/hwmon2/name", "ina226\n");
-  EXPECT_EQ(energy_verdict(files), "energy: ina226 at /sys/class/hwmon/hwmon2 is not supported by this version");
+  EXPECT_EQ(energy_obstacle(files, {}), "");
+  // A meter beside the board comes first, also when it does not work.
+  EXPECT_THAT(energy_obstacle(files, {.command = "exit"}), HasSubstr("has ended"));
 }
 
-TEST(DeviceFacts, JetsonsHaveASensor) {
-  for (const char* board : {"fakesys/orin-nx", "fakesys/agx-orin", "fakesys/nano-jp4"}) {
+TEST(EnergyObstacle, RailsWithoutAWholeAreOne) {
+  const TemporaryFolder folder;
+  folder.write("sys/bus/i2c/devices/1-0040/name", "ina3221\n");
+  folder.write("sys/bus/i2c/devices/1-0040/hwmon/hwmon1/in1_label", "VDD_A\n");
+  folder.write("sys/bus/i2c/devices/1-0040/hwmon/hwmon1/in1_input", "5000\n");
+  folder.write("sys/bus/i2c/devices/1-0040/hwmon/hwmon1/curr1_input", "100\n");
+  EXPECT_THAT(energy_obstacle(SystemFiles(folder.path()), {}), HasSubstr("nothing says which"));
+}
+
+TEST(EnergyObstacle, IsNoneOnEveryBoardOfTheTestData) {
+  for (const char* board : {"fakesys/orin-nx", "fakesys/agx-orin", "fakesys/nano-jp4", "fakesys/pi5"}) {
     const auto root = test_data(board);
     if (!root) GTEST_SKIP() << board << " is not there; set FINCH_TEST_DATA";
-    EXPECT_THAT(energy_verdict(SystemFiles(*root)), HasSubstr("ina3221")) << board;
+    EXPECT_EQ(energy_obstacle(SystemFiles(*root), {}), "") << board;
   }
-}
-
-TEST(DeviceFacts, APi5HasNone) {
-  const auto root = test_data("fakesys/pi5");
-  if (!root) GTEST_SKIP() << "fakesys/pi5 is not there; set FINCH_TEST_DATA";
-  EXPECT_THAT(energy_verdict(SystemFiles(*root)), HasSubstr("no power sensor found"));
-  EXPECT_FALSE(read_device(SystemFiles(*root)).governor().empty());
 }
 
 }  // namespace

@@ -185,11 +185,38 @@ TEST(Launch, ExplainsWhatDoesNotFitTheModel) {
   EXPECT_THAT(launch(request).error().message, HasSubstr("made for batch 3"));
   request = request_for(test_model("free_size"));
   request.mutable_memory()->set_runs(1);
-  EXPECT_THAT(launch(request).error().message, HasSubstr("dimension 2 free"));
+  EXPECT_THAT(launch(request).error().message, AllOf(HasSubstr("dimension 2 free"), HasSubstr("--shape x=")));
   request = request_for(reference_model());
   request.set_provider("cuda");
   request.mutable_memory()->set_runs(1);
   EXPECT_THAT(launch(request).error().message, HasSubstr("provider 'cuda'"));
+}
+
+TEST(Launch, FreeDimensionsAreGivenByName) {
+  LaunchRequest request = request_for(test_model("free_size"));
+  request.mutable_memory()->set_runs(1);
+  protocol::InputShape& shape = *request.add_shapes();
+  shape.set_name("x");
+  for (const int extent : {2, 1, 5, 2}) shape.add_extents(extent);
+  const auto event = launch(request);
+  EXPECT_TRUE(event) << event.error().message;
+  shape.set_extents(3, 3);
+  EXPECT_THAT(launch(request).error().message, HasSubstr("input 'x' is free,1,free,2; 2,1,5,3 does not fit"));
+  shape.set_name("y");
+  EXPECT_THAT(launch(request).error().message, HasSubstr("dimension 2 free"));
+}
+
+TEST(Launch, ARivalTakesThePlaceOfTheReferenceNetwork) {
+  LaunchRequest request = latency_request(reference_model());
+  request.mutable_latency()->set_rival(test_model("times_one").string());
+  const auto event = launch(request);
+  ASSERT_TRUE(event) << event.error().message;
+  // One multiplication against a convolutional network.
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_LT(event->latency().reference_median_ms(i), event->latency().candidate_median_ms(i) / 2);
+  }
+  request.mutable_latency()->set_rival(test_model("nowhere").string());
+  EXPECT_THAT(launch(request).error().message, HasSubstr("nowhere.onnx cannot be loaded"));
 }
 
 TEST(Launch, ExplainsAMissingRuntime) {

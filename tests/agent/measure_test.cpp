@@ -43,7 +43,14 @@ class ScriptedLaunches {
       if (request.has_memory()) {
         event.mutable_memory()->set_load_peak_bytes(40 << 20);
         event.mutable_memory()->set_run_peak_bytes(30 << 20);
+        event.mutable_memory()->set_runtime_bytes(20 << 20);
         event.mutable_memory()->set_problem(memory_problem);
+        return event;
+      }
+      if (request.has_steady()) {
+        const double frames = request.steady().seconds() * request.steady().rate_hz();
+        for (int i = 0; i < static_cast<int>(frames); ++i) event.mutable_steady()->add_latency_ms(2.5);
+        event.mutable_steady()->set_missed_deadlines(3);
         return event;
       }
       LatencyResult& result = *event.mutable_latency();
@@ -181,6 +188,25 @@ TEST_F(Measure, PercentilesThatNeedMoreQueriesAreNotGiven) {
   EXPECT_EQ(outcome->measurement.latency_p99_ms(), 0);
   EXPECT_THAT(outcome->measurement.reasons(), ElementsAre("p99 not given: it needs 662 queries and there were 240"));
   EXPECT_THAT(measurement_json(outcome->measurement, ""), HasSubstr("\"p99\": null, \"runs\": 240"));
+}
+
+TEST_F(Measure, AtARateDeadlinesAreCounted) {
+  const auto outcome =
+      measure("model.onnx", one_thread(), *find_tier("screen"),
+              {.launcher = launches_.launcher(), .files = SystemFiles(folder_.path()), .rate_hz = 30}, {});
+  ASSERT_TRUE(outcome);
+  EXPECT_EQ(launches_.requests.back().steady().rate_hz(), 30);
+  const protocol::AtRate& rate = outcome->measurement.at_rate();
+  EXPECT_EQ(rate.frames(), 900);
+  EXPECT_EQ(rate.missed_deadlines(), 3);
+  EXPECT_EQ(rate.latency_median_ms(), 2.5);
+  EXPECT_EQ(rate.latency_p99_ms(), 2.5);
+  EXPECT_THAT(measurement_text(outcome->measurement), HasSubstr("30 Hz: 3 of 900 deadlines missed"));
+  EXPECT_FALSE(run("screen")->measurement.has_at_rate());
+}
+
+TEST_F(Measure, WhatTheRuntimeTakesIsToldApart) {
+  EXPECT_EQ(run("quick")->measurement.runtime_bytes(), 20 << 20);
 }
 
 TEST_F(Measure, PeaksThatAreNotKnownAreNotGiven) {

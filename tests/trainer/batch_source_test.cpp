@@ -36,6 +36,15 @@ TEST(BatchSource, SameSeedSameBatches) {
   EXPECT_FALSE(torch::equal(batch.images, other.next().images));
 }
 
+TEST(BatchSource, GoesOnFromAPositionInTheMiddleOfAnEpoch) {
+  const ImageSplit split = sample_images(30, 1);
+  const Augmentation augmentation{.flip = true, .crop_padding = 2};
+  BatchSource source(split, 16, augmentation, 5), other(split, 16, augmentation, 5);
+  for (int i = 0; i < 3; ++i) (void)source.next();
+  other.restore(source.position());
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(torch::equal(source.next().images, other.next().images));
+}
+
 TEST(BatchSource, FlipsAreMirrorImagesAndSaidSo) {
   const ImageSplit split = sample_images(64, 1);
   BatchSource source(split, 64, {.flip = true, .crop_padding = 0}, 5);

@@ -9,6 +9,7 @@
 #include "search/search_space.hpp"
 #include "tests/trainer/sample_data.hpp"
 #include "tests/trainer/temporary_folder.hpp"
+#include "trainer/tensor_file.hpp"
 
 namespace finch::trainer {
 namespace {
@@ -147,6 +148,46 @@ TEST_F(JobServerTest, LoadsATeacherInsteadOfTrainingOne) {
   const auto loaded = serve(job).trained_teacher();
   EXPECT_EQ(loaded.validation_top1(), trained.validation_top1());
   EXPECT_EQ(loaded.soft_targets().sha256(), trained.soft_targets().sha256());
+}
+
+TEST_F(JobServerTest, TrainsASupernetAndGoesOnWithANetworkOfIt) {
+  protocol::Job job;
+  protocol::TrainSupernet& train = *job.mutable_train_supernet();
+  protocol::TrainCandidate candidate;
+  set_network(candidate);
+  *train.mutable_space() = candidate.space();
+  *train.mutable_data() = data();
+  *train.mutable_recipe() = recipe(2);
+  *train.mutable_soft_targets() = train_teacher().soft_targets();
+  train.mutable_limits()->set_macs(100'000);
+  const auto result = serve(job);
+  ASSERT_TRUE(result.has_trained_supernet()) << result.failure().message();
+  const auto supernet = result.trained_supernet();
+  expect_kept(supernet.supernet());
+  EXPECT_GT(supernet.seconds(), 0);
+  EXPECT_GT(supernet.images_per_second(), 0);
+
+  job.Clear();
+  set_network(*job.mutable_evaluate_subnet());
+  *job.mutable_evaluate_subnet()->mutable_supernet() = supernet.supernet();
+  job.mutable_evaluate_subnet()->set_threads(1);
+  const auto evaluated = serve(job).trained_candidate();
+  EXPECT_GT(evaluated.validation_top1(), 0.3);
+  expect_kept(evaluated.checkpoint());
+  EXPECT_EQ(serve(job).trained_candidate().checkpoint().sha256(), evaluated.checkpoint().sha256());
+
+  job.Clear();
+  *job.mutable_train_candidate() = candidate;
+  *job.mutable_train_candidate()->mutable_recipe() = recipe(1);
+  *job.mutable_train_candidate()->mutable_parent_checkpoint() = evaluated.checkpoint();
+  const auto tuned = serve(job).trained_candidate();
+  const auto state = load_tensors(output_ / tuned.checkpoint().sha256()).value();
+  EXPECT_EQ(tuned.inherited_tensors(), std::ssize(state));
+
+  job.Clear();
+  set_network(*job.mutable_evaluate_subnet());
+  *job.mutable_evaluate_subnet()->mutable_supernet() = tuned.checkpoint();
+  EXPECT_THAT(serve(job).failure().message(), HasSubstr("holds no supernet"));
 }
 
 TEST_F(JobServerTest, TimesTrainingSteps) {

@@ -14,6 +14,7 @@
 #include "search/search_space.hpp"
 #include "tests/trainer/sample_data.hpp"
 #include "tests/trainer/temporary_folder.hpp"
+#include "trainer/tensor_file.hpp"
 
 namespace finch::trainer {
 namespace {
@@ -76,6 +77,19 @@ class TrainingWorkerTest : public testing::Test {
     return job;
   }
 
+  // On one thread, so that it can be repeated bit by bit.
+  protocol::Job supernet_training() const {
+    protocol::Job job;
+    protocol::TrainSupernet& train = *job.mutable_train_supernet();
+    const protocol::TrainCandidate alike = endless_training().train_candidate();
+    *train.mutable_space() = alike.space();
+    *train.mutable_data() = alike.data();
+    *train.mutable_recipe() = alike.recipe();
+    train.mutable_recipe()->set_epochs(6);
+    train.mutable_limits()->set_macs(100'000);
+    return job;
+  }
+
   // The process that trains: the worker's only child.
   static pid_t child() {
     for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
@@ -116,6 +130,42 @@ TEST_F(TrainingWorkerTest, AChildThatIsKilledCostsOneJob) {
   EXPECT_TRUE(result.failure().retryable());
   EXPECT_THAT(result.failure().message(), HasSubstr("signal 9 (Killed)"));
   EXPECT_TRUE(worker_.run(inspection(), context_).has_data_facts());
+}
+
+TEST_F(TrainingWorkerTest, ASupernetGoesOnWhereItsProcessWasKilledAndIsTheSameBitByBit) {
+  const auto checkpoints = folder_.path() / "checkpoints";
+  const std::string program = std::string(std::getenv("FINCH_BIN")) + "/finch-trainer";
+  std::string undisturbed;
+  {
+    TrainingWorker worker{{program, "serve-jobs"}, (folder_.path() / "log").string()};
+    undisturbed = worker.run(supernet_training(), context_).trained_supernet().supernet().sha256();
+  }
+  ASSERT_EQ(undisturbed.size(), 64u);
+
+  TrainingWorker worker{{program, "serve-jobs", "--checkpoints", checkpoints.string()},
+                        (folder_.path() / "log").string()};
+  const auto kept_step = [&]() -> std::int64_t {
+    for (const auto& entry : std::filesystem::directory_iterator(checkpoints)) {
+      if (const auto tensors = load_tensors(entry.path())) return tensors->at("training.step").item<std::int64_t>();
+    }
+    return 0;
+  };
+  std::filesystem::create_directories(checkpoints);
+  std::int64_t before = 1;
+  for (int kills = 0; kills < 2; ++kills) {
+    protocol::JobResult result;
+    std::jthread job([&] { result = worker.run(supernet_training(), context_); });
+    const std::int64_t step_at_start = kept_step();
+    wait_until([&] { return kept_step() != step_at_start && kept_step() > 1; });
+    ASSERT_EQ(::kill(child(), SIGKILL), 0);
+    job.join();
+    EXPECT_TRUE(result.failure().retryable());
+    EXPECT_GT(kept_step(), before) << "it began anew";
+    before = kept_step();
+  }
+  const auto resumed = worker.run(supernet_training(), context_);
+  EXPECT_EQ(resumed.trained_supernet().supernet().sha256(), undisturbed);
+  EXPECT_TRUE(std::filesystem::is_empty(checkpoints));
 }
 
 TEST_F(TrainingWorkerTest, ACancelledJobEndsSoon) {

@@ -11,6 +11,17 @@ namespace {
 
 constexpr int kSeeds = 50;
 
+// A campaign of each way to train.
+class CampaignResumeTest : public testing::TestWithParam<const char*> {
+ protected:
+  static CampaignConfig config(const CampaignFixture& fixture) {
+    return fixture.config(CampaignFixture::kSmall + std::string(GetParam()));
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Modes, CampaignResumeTest,
+                         testing::Values("[train]\nmode = \"standalone\"\n", "[train]\nmode = \"supernet\"\n"));
+
 // What a kill leaves behind: only the first `count` events.
 void truncate_log(const std::filesystem::path& file, std::int64_t count) {
   auto database = Database::open(file, 1, "");
@@ -75,8 +86,9 @@ void expect_sound(const std::vector<Event>& events, const CampaignConfig& config
 
 // Runs the campaign to its end; after a random number of steps it dies between two events, or between an event and the
 // effect it should have had.
-void run_and_kill(CampaignFixture& fixture, std::mt19937& random, const std::function<void()>& while_dead) {
-  auto run = fixture.create("run", fixture.config());
+void run_and_kill(CampaignFixture& fixture, const CampaignConfig& config, std::mt19937& random,
+                  const std::function<void()>& while_dead) {
+  auto run = fixture.create("run", config);
   for (;;) {
     const auto driven = fixture.drive(*run, random() % 40);
     ASSERT_TRUE(driven) << driven.error().message;
@@ -92,45 +104,45 @@ void run_and_kill(CampaignFixture& fixture, std::mt19937& random, const std::fun
   }
 }
 
-TEST(CampaignResumeTest, GoesOnAsIfNothingHadHappened) {
+TEST_P(CampaignResumeTest, GoesOnAsIfNothingHadHappened) {
   CampaignFixture whole;
-  whole.finish("run", whole.config());
+  whole.finish("run", config(whole));
   const auto expected = contents(whole.events("run"));
   for (int seed = 0; seed < kSeeds; ++seed) {
     SCOPED_TRACE(seed);
     std::mt19937 random(static_cast<unsigned>(seed));
     CampaignFixture fixture;
-    run_and_kill(fixture, random, [] {});
+    run_and_kill(fixture, config(fixture), random, [] {});
     expect_same(contents(fixture.events("run")), expected);
     EXPECT_EQ(fixture.farm.served.size(), whole.farm.served.size());
     if (HasFailure()) break;
   }
 }
 
-TEST(CampaignResumeTest, LosesAndDoublesNothingWhileTheFarmGoesOn) {
+TEST_P(CampaignResumeTest, LosesAndDoublesNothingWhileTheFarmGoesOn) {
   for (int seed = 0; seed < kSeeds; ++seed) {
     SCOPED_TRACE(seed);
     std::mt19937 random(static_cast<unsigned>(1000 + seed));
     CampaignFixture fixture;
-    run_and_kill(fixture, random, [&] {
+    run_and_kill(fixture, config(fixture), random, [&] {
       for (auto jobs = random() % 4; jobs > 0; --jobs) fixture.farm.serve_one();
     });
-    expect_sound(fixture.events("run"), fixture.config());
+    expect_sound(fixture.events("run"), config(fixture));
     for (const auto& [key, completions] : fixture.farm.completions) EXPECT_EQ(completions, 1);
     if (testing::Test::HasFailure()) break;
   }
 }
 
-TEST(CampaignResumeTest, CountsItsTimeOverAllProcesses) {
+TEST_P(CampaignResumeTest, CountsItsTimeOverAllProcesses) {
   CampaignFixture fixture;
-  auto run = fixture.create("run", fixture.config());
+  auto run = fixture.create("run", config(fixture));
   ASSERT_TRUE(fixture.drive(*run, 30));
   run.reset();
   const double before = fixture.events("run").back().seconds;
   run = fixture.open("run");
   ASSERT_TRUE(fixture.drive(*run));
   EXPECT_GE(fixture.events("run").back().seconds, before);
-  expect_sound(fixture.events("run"), fixture.config());
+  expect_sound(fixture.events("run"), config(fixture));
 }
 
 }  // namespace

@@ -138,6 +138,19 @@ protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
       *file.mutable_artifact() = keep(Model{static_cast<double>(cost.macs), top1, precision}.text());
     }
     result.set_paused_seconds(0.5);
+  } else if (job.has_train_supernet()) {
+    auto& trained = *result.mutable_trained_supernet();
+    *trained.mutable_supernet() = keep(std::format("supernet after {}", job.train_supernet().recipe().epochs()));
+    trained.set_seconds(40);
+    trained.set_images_per_second(1000);
+    result.set_paused_seconds(0.25);
+  } else if (job.has_evaluate_subnet()) {
+    const auto& spec = job.evaluate_subnet();
+    const search::Genotype genotype(spec.genotype().begin(), spec.genotype().end());
+    auto& evaluated = *result.mutable_trained_candidate();
+    evaluated.set_validation_top1(top1_of(cost_of(spec.space(), genotype), genotype, 0));
+    evaluated.set_seconds(0.5);
+    *evaluated.mutable_checkpoint() = keep("slice " + search::to_string(genotype));
   } else if (job.has_measure()) {
     const auto model = Model::parse(read(artifacts_.path_of(job.measure().model().sha256())));
     auto& measurement = *result.mutable_measurement();

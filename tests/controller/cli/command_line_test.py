@@ -14,7 +14,7 @@ import unittest
 FINCH = os.environ["FINCH_BIN"] + "/finch"
 SOURCE = pathlib.Path(os.environ["FINCH_SOURCE"])
 COMMANDS = [[], ["run"], ["resume"], ["finish"], ["report"], ["export"], ["verify"], ["serve"], ["devices"], ["devices", "invite"],
-            ["devices", "remove"], ["doctor"], ["init"], ["plan"], ["table-bench"], ["table-bench", "predict"],
+            ["devices", "remove"], ["doctor"], ["init"], ["plan"], ["bench"], ["table-bench"], ["table-bench", "predict"],
             ["completion"]]
 DONE, FAILED, USAGE = 0, 1, 2
 
@@ -178,10 +178,44 @@ class BadInput(CommandLine):
             port = other.getsockname()[1]
             self.assert_refused(FAILED, [port, "--port"], "serve", "--port", port)
 
+    def test_bench_that_cannot_be(self):
+        model = os.path.join(SOURCE, "agent/reference_network.onnx")
+        self.assert_refused(USAGE, ["name a model", "--compare"], "bench")
+        self.assert_refused(USAGE, ["nowhere.onnx: no such file"], "bench", "nowhere.onnx")
+        self.assert_refused(USAGE, ["--device pi", "finch devices"], "bench", model, "--device", "pi")
+        self.assert_refused(USAGE, ["NAME=1,3,224,224"], "bench", model, "--shape", "image=1,x")
+        self.assert_refused(USAGE, ["--tier"], "bench", model, "--tier", "fast")
+
     def test_devices_that_cannot_be(self):
         self.assert_refused(USAGE, ["local"], "devices", "invite", "local")
         self.assert_refused(USAGE, ["pi", "finch devices"], "devices", "remove", "pi")
         self.assertEqual(json.loads(self.finch("devices", "--json").stdout), [])
+
+
+class Bench(CommandLine):
+    MODELS = SOURCE / "tests" / "agent" / "models"
+
+    def test_compares_two_files_and_goes_on_after_one_that_is_none(self):
+        (self.folder / "broken.onnx").write_text("no model")
+        done = self.finch("bench", "broken.onnx", "--compare", SOURCE / "agent" / "reference_network.onnx",
+                          self.MODELS / "times_one.onnx", "--tier", "quick", "--json")
+        self.assertEqual(done.returncode, FAILED, done.stderr)
+        self.assertIn("broken.onnx on local: ", done.stderr)
+        result = json.loads(done.stdout)
+        broken, network = result["measurements"]
+        self.assertIn("no ONNX file", broken["error"])
+        self.assertIn(network["verdict"], ["VALID", "DEGRADED"])
+        self.assertGreater(network["latency_ms"]["ci_low"], 0)
+        comparison, = result["comparisons"]
+        self.assertEqual(comparison["conclusion"], "slower")
+        self.assertGreater(comparison["ratio"]["ci_low"], 1)
+
+    def test_free_dimensions_are_given_by_name(self):
+        model = self.MODELS / "free_size.onnx"
+        self.assertIn("--shape x=", self.finch("bench", model, "--tier", "quick").stderr)
+        done = self.finch("bench", model, "--shape", "x=1,1,64,2", "--tier", "quick")
+        self.assertEqual(done.returncode, DONE, done.stderr)
+        self.assertIn("95 % interval", done.stdout)
 
 
 class TableBench(CommandLine):

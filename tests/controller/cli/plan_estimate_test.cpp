@@ -57,6 +57,25 @@ TEST(PlanEstimateTest, AFasterMachineEvaluatesMoreInTheSameHours) {
   EXPECT_LE(plan->total_seconds(), 3600 * 1.05);
 }
 
+TEST(PlanEstimateTest, ASupernetCostsOnceWhatCandidatesNoLongerDo) {
+  CampaignConfig shared = config({}, 100);
+  shared.train.mode = "supernet";
+  const auto alone = plan_campaign(config({}, 100), facts()), plan = plan_campaign(shared, facts());
+  ASSERT_TRUE(alone && plan);
+  const auto seconds = [](const Plan& of, const std::string& name) {
+    const auto stage = std::ranges::find(of.stages, name, &PlanStage::name);
+    return stage == of.stages.end() ? 0 : stage->seconds;
+  };
+  EXPECT_EQ(seconds(*alone, "supernet"), 0);
+  EXPECT_GT(seconds(*plan, "supernet"), 0);
+  EXPECT_LT(seconds(*plan, "search"), seconds(*alone, "search"));
+  EXPECT_EQ(seconds(*plan, "finalists"), seconds(*alone, "finalists"));
+  shared.budget.hours = 0.01;
+  const auto refused = plan_campaign(shared, facts());
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("the supernet ("));
+}
+
 TEST(PlanEstimateTest, ABudgetThatCannotHoldNamesTheNearestThatCan) {
   const auto refused = plan_campaign(config(0.001, {}), facts());
   ASSERT_FALSE(refused);

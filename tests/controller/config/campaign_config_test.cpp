@@ -52,7 +52,9 @@ void expect_same(const CampaignConfig& a, const CampaignConfig& b) {
   EXPECT_EQ(a.teacher.torchscript, b.teacher.torchscript);
   EXPECT_EQ(a.teacher.epochs, b.teacher.epochs);
   EXPECT_EQ(a.teacher.learning_rate, b.teacher.learning_rate);
+  EXPECT_EQ(a.train.mode, b.train.mode);
   EXPECT_EQ(a.train.epochs, b.train.epochs);
+  EXPECT_EQ(a.train.supernet_epochs, b.train.supernet_epochs);
   EXPECT_EQ(a.train.finalist_epochs, b.train.finalist_epochs);
   EXPECT_EQ(a.train.batch_size, b.train.batch_size);
   EXPECT_EQ(a.train.learning_rate, b.train.learning_rate);
@@ -291,7 +293,9 @@ TEST_F(CampaignFile, AnyConfigurationReadsBackToTheSameValue) {
     if (flag()) config.teacher.torchscript = folder_.write("teacher \"one\".pt", "").string();
     config.teacher.epochs = real(0.01, 10'000);
     config.teacher.learning_rate = real(1e-7, 10);
+    config.train.mode = one_of({"standalone", "supernet"});
     config.train.epochs = real(0.001, 10'000);
+    config.train.supernet_epochs = real(0.001, 10'000);
     config.train.finalist_epochs = real(0, 10'000);
     config.train.batch_size = whole(2, 65'536);
     config.train.learning_rate = real(1e-7, 10);

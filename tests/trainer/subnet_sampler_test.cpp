@@ -1,0 +1,60 @@
+#include "trainer/subnet_sampler.hpp"
+
+#include <gmock/gmock.h>
+
+#include "tests/trainer/sample_data.hpp"
+
+namespace finch::trainer {
+namespace {
+
+using testing::HasSubstr;
+
+class SubnetSamplerTest : public testing::Test {
+ protected:
+  static std::int64_t macs(const search::Network& network) { return search::cost_of(network).macs; }
+
+  const std::unique_ptr<search::SearchSpace> space_ =
+      *search::make_search_space({"mobilenet", {1, kSampleSize, kSampleSize}, kSampleClasses});
+  const std::int64_t smallest_ = macs(space_->decode(space_->smallest()).value());
+  const std::int64_t largest_ = macs(space_->decode(space_->largest()).value());
+};
+
+TEST_F(SubnetSamplerTest, ASandwichIsTheLargestTheSmallestAndOthers) {
+  SubnetSampler sampler(*space_, {}, 1);
+  const auto networks = sampler.next(2).value();
+  ASSERT_EQ(networks.size(), 4u);
+  EXPECT_EQ(macs(networks[0]), largest_);
+  EXPECT_EQ(macs(networks[1]), smallest_);
+}
+
+TEST_F(SubnetSamplerTest, WithinLimitsALargeOneLeads) {
+  const CostLimits limits{.macs = 2.0 * static_cast<double>(smallest_)};
+  SubnetSampler sampler(*space_, limits, 1);
+  double large = 0, random = 0;
+  for (int i = 0; i < 20; ++i) {
+    const auto networks = sampler.next(1).value();
+    for (const search::Network& network : networks) EXPECT_TRUE(limits.keep(search::cost_of(network)));
+    large += static_cast<double>(macs(networks[0]));
+    random += static_cast<double>(macs(networks[2]));
+    EXPECT_EQ(macs(networks[1]), smallest_);
+  }
+  EXPECT_GT(large, random);
+}
+
+TEST_F(SubnetSamplerTest, GoesOnFromAPosition) {
+  SubnetSampler sampler(*space_, {.macs = 4.0 * static_cast<double>(smallest_)}, 1), other = sampler;
+  (void)sampler.next(3);
+  other.restore(sampler.position());
+  const auto expected = sampler.next(3).value(), networks = other.next(3).value();
+  for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_EQ(macs(networks[i]), macs(expected[i]));
+}
+
+TEST_F(SubnetSamplerTest, LimitsThatNoNetworkKeepsAreAnError) {
+  SubnetSampler sampler(*space_, {.macs = 1000}, 1);
+  const auto networks = sampler.next(2);
+  ASSERT_FALSE(networks);
+  EXPECT_THAT(networks.error().message, HasSubstr("keeps the constraints"));
+}
+
+}  // namespace
+}  // namespace finch::trainer

@@ -1,0 +1,55 @@
+// Which networks of a space learn together in one step of a supernet: the sandwich rule (Yu and Huang 2019), within
+// limits. Not thread safe.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "search/cost_model.hpp"
+#include "search/search_space.hpp"
+#include "trainer/error.hpp"
+
+namespace finch::trainer {
+
+// Of networks that a supernet is trained for; 0: none.
+struct CostLimits {
+  double parameters = 0;
+  double macs = 0;
+  double peak_activation_bytes = 0;
+
+  bool keep(const search::Cost& cost) const;
+};
+
+class SubnetSampler {
+ public:
+  // `space` must outlive this.
+  SubnetSampler(const search::SearchSpace& space, const CostLimits& limits, std::uint64_t seed);
+
+  // A large network, the smallest, and `random` others, in this order. Where limits cut the space there is no largest
+  // network; the one with the most MACs of eight random ones is large.
+  // Error: no network of a great sample keeps the limits.
+  std::expected<std::vector<search::Network>, Error> next(int random);
+
+  // Where its random numbers stand, and back there.
+  std::string position() const;
+  void restore(const std::string& position);
+
+ private:
+  struct Sampled {
+    search::Network network;
+    std::int64_t macs = 0;
+  };
+  std::expected<Sampled, Error> draw(std::mt19937_64& generator) const;
+  std::expected<search::Network, Error> find_smallest() const;
+
+  const search::SearchSpace& space_;
+  CostLimits limits_;
+  std::mt19937_64 generator_;
+  std::expected<search::Network, Error> smallest_;
+};
+
+}  // namespace finch::trainer

@@ -1,0 +1,110 @@
+#include "trainer/supernet_training.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "trainer/learning_rate.hpp"
+#include "trainer/optimizer.hpp"
+
+namespace finch::trainer {
+namespace {
+
+constexpr const char* kStep = "training.step";
+constexpr const char* kImages = "training.images";
+constexpr const char* kSeconds = "training.seconds";
+constexpr const char* kBatches = "training.batches";
+constexpr const char* kSampler = "training.sampler";
+
+torch::Tensor text_tensor(const std::string& text) {
+  return torch::tensor(std::vector<std::uint8_t>(text.begin(), text.end()), torch::kByte);
+}
+
+std::string tensor_text(const torch::Tensor& tensor) {
+  return {tensor.data_ptr<std::uint8_t>(), tensor.data_ptr<std::uint8_t>() + tensor.numel()};
+}
+
+std::vector<torch::Tensor> values(const NamedTensors& tensors) {
+  std::vector<torch::Tensor> all;
+  for (const auto& [name, tensor] : tensors) all.push_back(tensor);
+  return all;
+}
+
+}  // namespace
+
+SupernetTraining::SupernetTraining(Supernet& supernet, const search::SearchSpace& space, const ImageSplit& split,
+                                   torch::Tensor soft_targets, const SupernetOptions& options)
+    : supernet_(supernet),
+      soft_targets_(std::move(soft_targets)),
+      options_(options),
+      total_steps_(steps_of(options.training, split)),
+      sampler_(space, options.limits, options.training.seed),
+      batches_(split, options.training.batch_size, options.training.augmentation, options.training.seed),
+      optimizer_(
+          make_optimizer(values(supernet.weights()), options.training.learning_rate, options.training.weight_decay)) {}
+
+std::expected<void, Error> SupernetTraining::make_step() {
+  const LossOptions& loss = options_.training.loss;
+  set_learning_rate(*optimizer_, learning_rate_at(options_.training.learning_rate, step_, total_steps_));
+  auto networks = sampler_.next(options_.random_subnets);
+  if (!networks) return std::unexpected(networks.error());
+  const Batch batch = batches_.next();
+  torch::Tensor teacher, large;  // logits
+  if (soft_targets_.defined()) teacher = soft_targets_.index({batch.indices, batch.flipped}).to(torch::kFloat);
+  optimizer_->zero_grad();  // to nothing: what no network of this step has is left alone
+  for (search::Network& network : *networks) {
+    const auto subnet = supernet_.subnet(std::move(network));
+    if (!subnet) return std::unexpected(subnet.error());
+    const torch::Tensor logits = subnet->module->forward(batch.images);
+    torch::Tensor sum = distillation_loss(logits, batch.labels, teacher, loss);
+    if (!large.defined()) {
+      large = logits.detach();
+    } else if (options_.in_place_weight > 0) {
+      const torch::Tensor in_place =
+          distillation_loss(logits, batch.labels, large, {.temperature = 1, .distillation_weight = 1});
+      sum = (1 - options_.in_place_weight) * sum + options_.in_place_weight * in_place;
+    }
+    sum.backward();
+    supernet_.add_gradients(*subnet);
+    images_ += logits.size(0);
+  }
+  optimizer_->step();
+  ++step_;
+  return {};
+}
+
+std::string SupernetTraining::checkpoint() {
+  NamedTensors all = optimizer_state(*optimizer_, supernet_.weights());
+  all.insert(supernet_.weights().begin(), supernet_.weights().end());
+  all[kStep] = torch::tensor(step_, torch::kLong);
+  all[kImages] = torch::tensor(images_, torch::kLong);
+  all[kSeconds] = torch::tensor(seconds(), torch::kDouble);
+  all[kBatches] = text_tensor(batches_.position());
+  all[kSampler] = text_tensor(sampler_.position());
+  return serialize_tensors(all);
+}
+
+std::expected<void, Error> SupernetTraining::restore(const std::filesystem::path& checkpoint) {
+  const auto all = load_tensors(checkpoint);
+  if (!all) return std::unexpected(all.error());
+  const auto fits = [&](const auto& weight) {
+    const auto found = all->find(weight.first);
+    return found != all->end() && found->second.sizes() == weight.second.sizes();
+  };
+  const auto known = [&](const char* name) { return all->contains(name); };
+  if (!std::ranges::all_of(std::array{kStep, kImages, kSeconds, kBatches, kSampler}, known) ||
+      !std::ranges::all_of(supernet_.weights(), fits)) {
+    return std::unexpected(Error{checkpoint.string() + ": not the checkpoint of this supernet"});
+  }
+  const torch::NoGradGuard no_grad;
+  for (auto& [name, weight] : supernet_.weights()) torch::Tensor(weight).copy_(all->at(name));
+  restore_optimizer(*optimizer_, supernet_.weights(), *all);
+  batches_.restore(tensor_text(all->at(kBatches)));
+  sampler_.restore(tensor_text(all->at(kSampler)));
+  step_ = all->at(kStep).item<std::int64_t>();
+  images_ = all->at(kImages).item<std::int64_t>();
+  seconds_before_ = all->at(kSeconds).item<double>();
+  clock_.restart();
+  return {};
+}
+
+}  // namespace finch::trainer
