@@ -85,7 +85,7 @@ class TrainingWorkerTest : public testing::Test {
     *train.mutable_space() = alike.space();
     *train.mutable_data() = alike.data();
     *train.mutable_recipe() = alike.recipe();
-    train.mutable_recipe()->set_epochs(6);
+    train.mutable_recipe()->set_epochs(20);
     train.mutable_limits()->set_macs(100'000);
     return job;
   }
