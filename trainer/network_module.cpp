@@ -111,6 +111,18 @@ void NetworkModule::make_layer(const ir::Node& node, Layer& layer, const WeightS
   }
 }
 
+torch::Tensor NetworkModule::convolve(const ir::Convolution& op, const Layer& layer, const torch::Tensor& input) const {
+  // With fixed statistics BatchNorm is a factor and a shift, which need no pass of their own.
+  const bool folded = op.batch_norm && !is_training() && !torch::GradMode::is_enabled();
+  const Filter filter = folded ? folded_filter(layer) : Filter{.weight = layer.weight, .bias = layer.bias};
+  // oneDNN's depthwise kernels are several times faster on channels-last tensors.
+  const torch::Tensor x = torch::conv2d(input.contiguous(at::MemoryFormat::ChannelsLast), filter.weight, filter.bias,
+                                        op.stride, op.padding, /*dilation=*/1, op.groups);
+  if (!op.batch_norm || folded) return x;
+  return torch::batch_norm(x, layer.scale, layer.shift, layer.running_mean, layer.running_var, is_training(), momentum_,
+                           kBatchNormEpsilon, /*cudnn_enabled=*/true);
+}
+
 torch::Tensor NetworkModule::apply(std::size_t index, const std::vector<torch::Tensor>& outputs,
                                    const torch::Tensor& images) const {
   const ir::Node& node = network_.nodes[index];
@@ -124,15 +136,7 @@ torch::Tensor NetworkModule::apply(std::size_t index, const std::vector<torch::T
                  [&](const ir::Resize& op) {
                    return torch::upsample_bilinear2d(input(0), {op.height, op.width}, /*align_corners=*/false);
                  },
-                 [&](const ir::Convolution& op) {
-                   // oneDNN's depthwise kernels are several times faster on channels-last tensors.
-                   torch::Tensor x = torch::conv2d(input(0).contiguous(at::MemoryFormat::ChannelsLast), layer.weight,
-                                                   layer.bias, op.stride, op.padding, /*dilation=*/1, op.groups);
-                   if (!op.batch_norm) return x;
-                   return torch::batch_norm(x, layer.scale, layer.shift, layer.running_mean, layer.running_var,
-                                            is_training(), momentum_, kBatchNormEpsilon,
-                                            /*cudnn_enabled=*/true);
-                 },
+                 [&](const ir::Convolution& op) { return convolve(op, layer, input(0)); },
                  [&](const ir::Activation& op) { return activate(op.kind, input(0), in_place_[index]); },
                  [&](const ir::Add&) { return input(0) + input(1); },
                  [&](const ir::Scale&) { return input(0) * input(1); },
@@ -178,22 +182,23 @@ std::int64_t NetworkModule::inherit(const NamedTensors& other) {
   return inherited;
 }
 
+NetworkModule::Filter NetworkModule::folded_filter(const Layer& layer, torch::ScalarType type) {
+  const torch::Tensor factor = layer.scale.to(type) / torch::sqrt(layer.running_var.to(type) + kBatchNormEpsilon);
+  torch::Tensor mean = layer.running_mean.to(type);
+  if (layer.bias.defined()) mean = mean - layer.bias.to(type);
+  return {.weight = layer.weight.to(type) * factor.view({-1, 1, 1, 1}), .bias = layer.shift.to(type) - mean * factor};
+}
+
 NetworkWeights NetworkModule::fold() const {
   const torch::NoGradGuard no_grad;
   NetworkWeights weights{.layers = {}, .mean = mean_, .stddev = stddev_};
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
     if (!layer.weight.defined()) continue;
-    torch::Tensor weight = layer.weight.to(torch::kDouble);
-    torch::Tensor bias =
-        layer.bias.defined() ? layer.bias.to(torch::kDouble) : torch::zeros({weight.size(0)}, torch::kDouble);
-    if (layer.scale.defined()) {
-      const torch::Tensor factor =
-          layer.scale.to(torch::kDouble) / torch::sqrt(layer.running_var.to(torch::kDouble) + kBatchNormEpsilon);
-      weight = weight * factor.view({-1, 1, 1, 1});
-      bias = (bias - layer.running_mean.to(torch::kDouble)) * factor + layer.shift.to(torch::kDouble);
-    }
-    weights.layers[static_cast<std::int32_t>(i)] = {to_vector(weight), to_vector(bias)};
+    Filter folded{.weight = layer.weight, .bias = layer.bias};
+    if (layer.scale.defined()) folded = folded_filter(layer, torch::kDouble);
+    if (!folded.bias.defined()) folded.bias = torch::zeros({layer.weight.size(0)});
+    weights.layers[static_cast<std::int32_t>(i)] = {to_vector(folded.weight), to_vector(folded.bias)};
   }
   return weights;
 }

@@ -52,7 +52,13 @@ class NetworkModule : public torch::nn::Module {
     torch::Tensor weight, bias;                             // bias undefined: none
     torch::Tensor scale, shift, running_mean, running_var;  // BatchNorm; undefined: none
   };
+  struct Filter {
+    torch::Tensor weight, bias;  // bias undefined: none
+  };
+  // Convolution and BatchNorm as one, with the running statistics. REQUIRES: the layer has BatchNorm.
+  static Filter folded_filter(const Layer& layer, torch::ScalarType type = torch::kFloat);
   void make_layer(const search::Node& node, Layer& layer, const WeightSource& weights);
+  torch::Tensor convolve(const search::Convolution& op, const Layer& layer, const torch::Tensor& input) const;
   torch::Tensor apply(std::size_t node, const std::vector<torch::Tensor>& outputs, const torch::Tensor& images) const;
 
   search::Network network_;
