@@ -9,8 +9,10 @@ constexpr const char* kEstimated = "ESTIMATED";
 
 }  // namespace
 
-double tier_seconds(const std::string& tier) {
-  return tier == "quick" ? 6 : tier == "screen" ? 20 : 150;
+double tier_seconds(const std::string& tier, bool energy) {
+  if (tier == "quick") return energy ? 10 : 6;
+  if (tier == "screen") return energy ? 60 : 20;
+  return energy ? 230 : 150;
 }
 
 std::string state_of_attempt(const protocol::DeviceDescription& device, int attempt) {

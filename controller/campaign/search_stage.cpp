@@ -109,6 +109,10 @@ double CampaignRun::estimate_finalists() const {
   const TrainConfig& train = state_.config.train;
   const MeasureConfig& tiers = state_.config.measure;
   const bool one_tier = tiers.search_tier == tiers.finalist_tier;
+  const bool energy = std::ranges::any_of(state_.devices, [](const auto& entry) {
+    const auto& measures = entry.second.measures();
+    return std::ranges::find(measures, "energy") != measures.end();
+  });
   // Devices measure side by side: the slowest of them counts.
   const auto screening = [](const CandidateState& candidate) {
     double longest = 0;
@@ -122,7 +126,7 @@ double CampaignRun::estimate_finalists() const {
                                 ? train.finalist_epochs * static_cast<double>(state_.data->train_samples()) /
                                       state_.supernet->images_per_second()
                                 : candidate.trained->seconds() * train.finalist_epochs / epochs;
-    const double measuring = one_tier ? screening(candidate) : tier_seconds(tiers.finalist_tier);
+    const double measuring = one_tier ? screening(candidate) : tier_seconds(tiers.finalist_tier, energy);
     const double evaluating =
         1 + 1.2 * worst_latency_ms(candidate.screens) / 1e3 * static_cast<double>(state_.data->test_samples());
     return training + 2 * (measuring + evaluating);

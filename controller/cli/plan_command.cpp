@@ -65,6 +65,7 @@ struct Planner {
   // Of the slowest device.
   struct Measured {
     double latency_ms = 0, seconds = 0;
+    bool energy = false;
   };
   std::expected<Measured, Error> measure(const search::Genotype& genotype, const std::string& which) {
     JobRequest random{.job = {},
@@ -103,6 +104,7 @@ struct Planner {
       if (!result) return std::unexpected(result.error());
       worst.latency_ms = std::max(worst.latency_ms, result->measurement().latency_median_ms());
       worst.seconds = std::max(worst.seconds, result->measurement().seconds());
+      worst.energy = worst.energy || result->measurement().has_energy_net_mj();
     }
     return worst;
   }
@@ -135,6 +137,7 @@ struct Planner {
     facts.latency_ms_large = high->latency_ms;
     facts.latency_ms_small = low->latency_ms;
     facts.measurement_seconds = high->seconds;
+    facts.energy = high->energy;
     return facts;
   }
 };

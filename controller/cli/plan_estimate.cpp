@@ -52,7 +52,7 @@ std::expected<Plan, Error> plan_campaign(const CampaignConfig& config, const Pla
   const double candidate = accuracy + facts.measurement_seconds;
   const double final_measurement = config.measure.finalist_tier == config.measure.search_tier
                                        ? facts.measurement_seconds
-                                       : tier_seconds(config.measure.finalist_tier);
+                                       : tier_seconds(config.measure.finalist_tier, facts.energy);
   const double evaluation = 1 + 1.2 * latency_ms / 1e3 * static_cast<double>(facts.test_samples);
   const double finalist = config.train.finalist_epochs * samples / speed + 2 * (final_measurement + evaluation);
   const auto count = static_cast<double>(config.finalists.count);

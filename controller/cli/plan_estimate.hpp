@@ -17,6 +17,7 @@ struct PlanFacts {
   double images_per_second_small = 1, images_per_second_large = 1;
   double latency_ms_small = 0, latency_ms_large = 0;
   double measurement_seconds = 0;  // one of the search tier
+  bool energy = false;             // is measured too
   std::int64_t largest_parameters = 0;
 };
 

@@ -14,6 +14,7 @@ class FinalistChoiceTest : public testing::Test {
     CandidateState candidate;
     candidate.id = id;
     candidate.screens["local"].set_latency_median_ms(latency_ms);
+    candidate.outcome = violation > 0 ? "too slow" : kEvaluated;
     candidate.told = search::Outcome{.objectives = std::move(objectives), .violation = violation};
     state_.candidates[id] = std::move(candidate);
   }
@@ -49,6 +50,13 @@ TEST_F(FinalistChoiceTest, WhatIsDominatedComesLast) {
   add(3, 2.0, {0.6, 2.0});  // far from both, but 1 is better in everything
   EXPECT_THAT(choose(2), ElementsAre(2, 1));
   EXPECT_THAT(choose(9), ElementsAre(2, 1, 3));
+}
+
+TEST_F(FinalistChoiceTest, WhoseTrainingWasCutShortIsNoFinalist) {
+  add(1, 1.0, {0.5, 1.0});
+  add(2, 4.0, {0.2, 4.0});
+  state_.candidates.at(2).outcome = "stopped";
+  EXPECT_THAT(choose(2), ElementsAre(1));
 }
 
 TEST_F(FinalistChoiceTest, WhatBreaksAConstraintIsNoFinalist) {

@@ -23,6 +23,7 @@ PlanFacts facts() {
           .latency_ms_small = 0.1,
           .latency_ms_large = 1,
           .measurement_seconds = 5,
+          .energy = false,
           .largest_parameters = 100'000};
 }
 
@@ -45,6 +46,17 @@ TEST(PlanEstimateTest, MoreEvaluationsTakeLonger) {
   ASSERT_TRUE(few && many);
   EXPECT_LT(few->total_seconds(), many->total_seconds());
   EXPECT_LT(few->total_megabytes(), many->total_megabytes());
+}
+
+TEST(PlanEstimateTest, FinalistsAreMeasuredLongerWhereEnergyIs) {
+  CampaignConfig certified = config({}, 20);
+  certified.measure.finalist_tier = "certify";
+  PlanFacts with_sensor = facts();
+  with_sensor.energy = true;
+  const auto without = plan_campaign(certified, facts()), with = plan_campaign(certified, with_sensor);
+  ASSERT_TRUE(without && with);
+  EXPECT_NEAR(with->total_seconds() - without->total_seconds(), static_cast<double>(certified.finalists.count) * 2 * 80,
+              1e-6);
 }
 
 TEST(PlanEstimateTest, AFasterMachineEvaluatesMoreInTheSameHours) {
