@@ -67,7 +67,7 @@ fs::path SystemFiles::locate(std::string_view absolute) const {
 
 bool SystemFiles::holds(std::string_view absolute) const {
   std::error_code error;
-  return root_.empty() || fs::exists(root_ / absolute.substr(1), error);
+  return fs::exists(root_.empty() ? fs::path(absolute) : root_ / absolute.substr(1), error);
 }
 
 std::optional<std::string> SystemFiles::read(std::string_view absolute) const {

@@ -389,6 +389,12 @@ TEST(Root, IsNotLeftThroughLinks) {
   EXPECT_EQ(board.probe().thermal.at(1).celsius, 52.0);
 }
 
+TEST(Probe, OfThisMachineInventsNoBoard) {
+  const BoardProbe probe = probe_board(SystemFiles(), {});
+  const bool firmware = std::filesystem::exists("/sys/devices/platform/soc/soc:firmware/get_throttled");
+  EXPECT_EQ(probe.board.starts_with("Raspberry Pi"), firmware) << probe.board;
+}
+
 TEST(Probe, OfNothingIsEmptyButWhole) {
   const FakeBoard board;
   EXPECT_EQ(probe_json(board.probe()),
