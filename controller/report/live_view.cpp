@@ -79,7 +79,7 @@ Element worker_table(const CampaignStatus& status) {
         hbox({text(worker.name) | bold | size(WIDTH, EQUAL, 18), text(worker.role) | dim | size(WIDTH, EQUAL, 9),
               text(worker.activity) | flex, bar(worker.progress) | size(WIDTH, EQUAL, 12)}));
   }
-  if (rows.empty()) rows.push_back(text("no worker connected yet") | dim);
+  if (rows.empty()) rows.push_back(text("none has a job at the moment") | dim);
   return window(text(" workers "), vbox(std::move(rows)));
 }
 
@@ -92,8 +92,12 @@ int terminal_columns() {
 }  // namespace
 
 std::string live_picture(const CampaignStatus& status, int width) {
-  Element picture = vbox({header(status), progress(status), front_table(status), worker_table(status),
-                          text("Ctrl-C stops; go on later with: finch resume " + status.run_folder) | dim});
+  Elements parts = {header(status), progress(status), front_table(status)};
+  if (status.stage != "report") {  // where all is done
+    parts.push_back(worker_table(status));
+    parts.push_back(text("Ctrl-C stops; go on later with: finch resume " + status.run_folder) | dim);
+  }
+  Element picture = vbox(std::move(parts));
   Screen screen = Screen::Create(Dimension::Fixed(std::max(width, 40)), Dimension::Fit(picture));
   Render(screen, picture);
   return screen.ToString();

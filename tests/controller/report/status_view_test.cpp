@@ -81,6 +81,15 @@ TEST(LivePicture, ShowsStageFrontAndWorkers) {
   EXPECT_THAT(picture, HasSubstr("90.00 %"));  // the slowest of a long front is never cut off
 }
 
+TEST(LivePicture, OfAFinishedCampaignHasNothingToStop) {
+  CampaignStatus status = searching();
+  status.stage = "report";
+  const std::string picture = live_picture(status, 100);
+  EXPECT_THAT(picture, HasSubstr("front (20)"));
+  EXPECT_THAT(picture, testing::Not(HasSubstr("Ctrl-C")));
+  EXPECT_THAT(picture, testing::Not(HasSubstr("workers")));
+}
+
 TEST(LivePicture, NeedsNeitherFrontNorWorkers) {
   const std::string picture = live_picture(CampaignStatus{}, 20);
   EXPECT_THAT(picture, HasSubstr("no candidate evaluated"));
