@@ -164,7 +164,8 @@ struct JobRun {
       Training training(*module, dataset.train, {}, *options);
       // Soft targets are one or two forward passes over the data; a pass costs a third of an epoch.
       trained_until = options->epochs / (options->epochs + (options->augmentation.flip ? 0.75 : 0.375));
-      run(training, output.part(0, trained_until, "training the teacher"));
+      if (auto ran = run(training, output.part(0, trained_until, "training the teacher")); !ran)
+        return std::unexpected(ran.error());
       teacher = classifier(*module);
       auto artifact = output.write(serialize_teacher(*module, dataset));
       if (!artifact) return std::unexpected(artifact.error());
@@ -213,9 +214,10 @@ struct JobRun {
     const auto soft_targets = soft_targets_of(job);
     if (!soft_targets) return std::unexpected(soft_targets.error());
     Training training(module, dataset.train, *soft_targets, *options);
-    const TrainingTiming timing = run(training, output.part(0, 0.95, "training"));
-    trained.set_seconds(timing.seconds);
-    trained.set_images_per_second(timing.images_per_second);
+    const auto timing = run(training, output.part(0, 0.95, "training"));
+    if (!timing) return std::unexpected(timing.error());
+    trained.set_seconds(timing->seconds);
+    trained.set_images_per_second(timing->images_per_second);
     trained.set_validation_top1(top1(classifier(module), dataset.validation, output.part(0.95, 0.97, "validating")));
     auto checkpoint = output.write(serialize_tensors(module.state()));
     if (!checkpoint) return std::unexpected(checkpoint.error());
@@ -308,11 +310,13 @@ struct JobRun {
         static_cast<double>(job.steps() + kUntimedSteps) * batch / static_cast<double>(dataset.train.size());
     // Distillation costs next to nothing: its soft targets are looked up.
     Training training(module, dataset.train, {}, *options);
-    for (std::int64_t i = 0; i < kUntimedSteps && training.step() + 1 < training.total_steps(); ++i)
-      training.make_step();
-    const TrainingTiming timing = run(training, output.part(0, 1, "timing training steps"));
+    for (std::int64_t i = 0; i < kUntimedSteps && training.step() + 1 < training.total_steps(); ++i) {
+      if (auto made = training.make_step(); !made) return std::unexpected(made.error());
+    }
+    const auto timing = run(training, output.part(0, 1, "timing training steps"));
+    if (!timing) return std::unexpected(timing.error());
     JobResult result;
-    result.mutable_training_time()->set_images_per_second(timing.images_per_second);
+    result.mutable_training_time()->set_images_per_second(timing->images_per_second);
     result.mutable_training_time()->set_peak_memory_bytes(peak_memory_bytes());
     return result;
   }

@@ -63,6 +63,7 @@ std::expected<void, Error> SupernetTraining::make_step() {
           distillation_loss(logits, batch.labels, large, {.temperature = 1, .distillation_weight = 1});
       sum = (1 - options_.in_place_weight) * sum + options_.in_place_weight * in_place;
     }
+    if (auto finite = check_finite(sum, step_, total_steps_); !finite) return finite;
     sum.backward();
     supernet_.add_gradients(*subnet);
     images_ += logits.size(0);

@@ -34,7 +34,7 @@ class SupernetTraining {
   std::int64_t total_steps() const { return total_steps_; }
   std::int64_t step() const { return step_; }
   // One batch, several networks, one change of the shared weights (BigNAS, Yu et al. 2020, section 3.1).
-  // REQUIRES: step() < total_steps(). Error: no network of the space keeps the limits.
+  // REQUIRES: step() < total_steps(). Error: no network of the space keeps the limits, or a loss is no finite number.
   std::expected<void, Error> make_step();
   double seconds() const { return seconds_before_ + clock_.seconds(); }  // of training, without stops
   std::int64_t images() const { return images_; }                        // that went through a network

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <format>
 
 #include "trainer/active_clock.hpp"
 #include "trainer/learning_rate.hpp"
@@ -26,22 +27,33 @@ Training::Training(NetworkModule& module, const ImageSplit& split, torch::Tensor
   module_.train();
 }
 
-void Training::make_step() {
+std::expected<void, Error> Training::make_step() {
   set_learning_rate(*optimizer_, learning_rate_at(options_.learning_rate, step_, total_steps_));
   const Batch batch = batches_.next();
   torch::Tensor teacher;
   if (soft_targets_.defined()) teacher = soft_targets_.index({batch.indices, batch.flipped}).to(torch::kFloat);
   optimizer_->zero_grad();
-  distillation_loss(module_.forward(batch.images), batch.labels, teacher, options_.loss).backward();
+  const torch::Tensor loss = distillation_loss(module_.forward(batch.images), batch.labels, teacher, options_.loss);
+  if (auto finite = check_finite(loss, step_, total_steps_); !finite) return finite;
+  loss.backward();
   optimizer_->step();
   ++step_;
+  return {};
 }
 
-TrainingTiming run(Training& training, const ProgressReport& progress) {
+std::expected<void, Error> check_finite(const torch::Tensor& loss, std::int64_t step, std::int64_t total_steps) {
+  const double value = loss.item<double>();
+  if (std::isfinite(value)) return {};
+  return std::unexpected(
+      Error{std::format("the training diverged: the loss is {} in step {} of {}; a lower learning_rate helps", value,
+                        step + 1, total_steps)});
+}
+
+std::expected<TrainingTiming, Error> run(Training& training, const ProgressReport& progress) {
   const ActiveClock clock;
   const std::int64_t first = training.step();
   while (training.step() < training.total_steps()) {
-    training.make_step();
+    if (auto made = training.make_step(); !made) return std::unexpected(made.error());
     progress(static_cast<double>(training.step()) / static_cast<double>(training.total_steps()));
   }
   TrainingTiming timing{.seconds = clock.seconds()};

@@ -5,11 +5,13 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <expected>
 #include <functional>
 #include <memory>
 
 #include "trainer/batch_source.hpp"
 #include "trainer/distillation_loss.hpp"
+#include "trainer/error.hpp"
 #include "trainer/network_module.hpp"
 
 namespace finch::trainer {
@@ -36,8 +38,8 @@ class Training {
   std::int64_t total_steps() const { return total_steps_; }
   std::int64_t step() const { return step_; }
   std::int64_t batch_size() const { return batch_size_; }
-  // One batch. REQUIRES: step() < total_steps().
-  void make_step();
+  // One batch. REQUIRES: step() < total_steps(). Error: the loss is no finite number; the weights are as before then.
+  std::expected<void, Error> make_step();
 
  private:
   NetworkModule& module_;
@@ -49,6 +51,9 @@ class Training {
   std::unique_ptr<torch::optim::AdamW> optimizer_;
 };
 
+// Error: the loss ([]) is infinite or no number, which no later step would mend.
+std::expected<void, Error> check_finite(const torch::Tensor& loss, std::int64_t step, std::int64_t total_steps);
+
 // From 0 to 1, and what is being done.
 using ProgressReport = std::function<void(double fraction)>;
 
@@ -57,7 +62,7 @@ struct TrainingTiming {
   double images_per_second = 0;
 };
 
-// All steps.
-TrainingTiming run(Training& training, const ProgressReport& progress);
+// All steps. Error: that of a step.
+std::expected<TrainingTiming, Error> run(Training& training, const ProgressReport& progress);
 
 }  // namespace finch::trainer

@@ -127,7 +127,7 @@ class Study {
       torch::manual_seed(1);
       NetworkModule teacher(need(teacher_network({1, 28, 28}, 10)), data_.mean, data_.stddev);
       Training training(teacher, data_.train, {}, options(1.5, 0.006));
-      trainer::run(training, [](double) {});
+      need(trainer::run(training, [](double) {}));
       teacher.eval();
       const Classifier classifier = [&](const torch::Tensor& images) { return teacher.forward(images); };
       std::cerr << std::format("teacher: {:.2f} %\n", 100 * top1(classifier, data_.validation));
@@ -153,7 +153,7 @@ class Study {
     torch::manual_seed(1);
     NetworkModule module(*space_->decode(genotypes_[i]), data_.mean, data_.stddev);
     Training training(module, data_.train, soft_targets_, options(settings_.epochs, settings_.learning_rate));
-    const TrainingTiming timing = trainer::run(training, [](double) {});
+    const TrainingTiming timing = need(trainer::run(training, [](double) {}));
     result = evaluate(module);
     result.seconds = timing.seconds;
     write(path, std::format("{} {} {}\n", result.validation, result.test, result.seconds));
@@ -199,7 +199,7 @@ class Study {
         some.epochs =
             static_cast<double>(settings_.adapt_steps * some.batch_size) / static_cast<double>(data_.train.size());
         Training training(*subnet.module, data_.train, soft_targets_, some);
-        trainer::run(training, [](double) {});
+        need(trainer::run(training, [](double) {}));
       }
       recalibrate(*subnet.module, data_.train, settings_.recalibration);
       const Classifier classifier = [&](const torch::Tensor& images) { return subnet.module->forward(images); };

@@ -200,7 +200,7 @@ void benchmark(const Dataset& dataset, int threads) {
       .augmentation = {.flip = true, .crop_padding = 2}};
   const auto train = [&] {
     Training training(module, dataset.train, soft_targets, options);
-    return images_per_second(training.total_steps() * kBatch, [&] { run(training, [](double) {}); });
+    return images_per_second(training.total_steps() * kBatch, [&] { run(training, [](double) {}).value(); });
   };
   const auto evaluate = [&] {
     module.eval();

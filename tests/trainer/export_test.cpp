@@ -154,7 +154,7 @@ void expect_int8_agrees(const search::SpaceConfig& config, const search::Genotyp
   options.epochs = 20;
   options.batch_size = 16;
   Training training(module, data.train, {}, options);
-  run(training, [](double) {});
+  ASSERT_TRUE(run(training, [](double) {}));
   const std::string fp32 = exported(module, data.train, "fp32");
   const std::string int8 = exported(module, data.train, "int8");
   const torch::Tensor images = plain_images(data.test, 0, data.test.size());

@@ -51,7 +51,7 @@ TEST_F(TrainingTest, LearnsTheLabels) {
   NetworkModule student = module();
   EXPECT_LT(accuracy(student), 0.6);
   Training training(student, data_.train, {}, options());
-  run(training, [](double) {});
+  ASSERT_TRUE(run(training, [](double) {}));
   EXPECT_GE(accuracy(student), 0.95);
 }
 
@@ -65,8 +65,22 @@ TEST_F(TrainingTest, LearnsFromATeacherAloneWhereLabelsAreWrong) {
   distilled.loss = {.label_smoothing = 0, .temperature = 2, .distillation_weight = 1};
   NetworkModule student = module();
   Training training(student, mislabelled, soft_targets, distilled);
-  run(training, [](double) {});
+  ASSERT_TRUE(run(training, [](double) {}));
   EXPECT_GE(accuracy(student), 0.95);
+}
+
+TEST_F(TrainingTest, StopsWithAReasonWhereTheLossIsNoNumberAndLeavesTheWeightsAlone) {
+  torch::Tensor broken = torch::zeros({data_.train.size(), 2, kSampleClasses}, torch::kHalf);
+  broken.index_put_({torch::indexing::Slice(), 0, 1}, std::numeric_limits<double>::quiet_NaN());
+  TrainingOptions distilled = options();
+  distilled.loss.distillation_weight = 0.5;
+  NetworkModule student = module();
+  Training training(student, data_.train, broken, distilled);
+  const auto ran = run(training, [](double) {});
+  ASSERT_FALSE(ran);
+  EXPECT_THAT(ran.error().message, HasSubstr("diverged"));
+  EXPECT_THAT(ran.error().message, HasSubstr("step 1 of"));
+  for (const torch::Tensor& parameter : student.parameters()) EXPECT_TRUE(parameter.isfinite().all().item<bool>());
 }
 
 TEST_F(TrainingTest, SameSeedSameWeightsOnOneThread) {
@@ -78,7 +92,7 @@ TEST_F(TrainingTest, SameSeedSameWeightsOnOneThread) {
     TrainingOptions augmented = options(2);
     augmented.augmentation = {.flip = true, .crop_padding = 2};
     Training training(student, data_.train, {}, augmented);
-    run(training, [](double) {});
+    ASSERT_TRUE(run(training, [](double) {}));
     result = serialize_tensors(student.state());
   }
   at::set_num_threads(threads);
@@ -89,7 +103,7 @@ TEST_F(TrainingTest, ReportsEveryStepAndEndsAtOne) {
   NetworkModule student = module();
   Training training(student, data_.train, {}, options(0.5));
   std::vector<double> fractions;
-  const TrainingTiming timing = run(training, [&](double fraction) { fractions.push_back(fraction); });
+  const TrainingTiming timing = run(training, [&](double fraction) { fractions.push_back(fraction); }).value();
   EXPECT_EQ(std::ssize(fractions), 5);  // half of 160 images in batches of 16
   EXPECT_TRUE(std::ranges::is_sorted(fractions));
   EXPECT_EQ(fractions.back(), 1.0);
