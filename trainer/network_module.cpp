@@ -167,7 +167,7 @@ torch::Tensor NetworkModule::forward(const torch::Tensor& images, const Observer
       if (last_use_[at] == i) outputs[at].reset();
     }
   }
-  return outputs.back();
+  return outputs.back().flatten(1);
 }
 
 std::int64_t NetworkModule::inherit(const NamedTensors& other) {

@@ -31,6 +31,8 @@ class NetworkModule : public torch::nn::Module {
                 const WeightSource& weights = fresh_weight);
 
   const search::Network& network() const { return network_; }
+  const std::vector<float>& mean() const { return mean_; }
+  const std::vector<float>& stddev() const { return stddev_; }
 
   // float32 [N, C, H, W] in [0, 1] -> logits [N, classes]. Errors of LibTorch are thrown as c10::Error.
   torch::Tensor forward(const torch::Tensor& images, const Observer& observer = {});

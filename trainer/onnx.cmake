@@ -1,4 +1,4 @@
-# finch_onnx: the ONNX writers. No LibTorch, so that it builds and is tested in seconds.
+# finch_onnx: the ONNX writers and the reader. No LibTorch, so that it builds and is tested in seconds.
 find_package(Protobuf REQUIRED)
 find_package(ONNX REQUIRED)
 find_package(nlohmann_json REQUIRED)
@@ -7,6 +7,10 @@ set(onnx_sources
   check_weights.cpp
   flush_denormals.cpp
   onnx_graph.cpp
+  onnx_import.cpp
+  onnx_import_layers.cpp
+  onnx_import_shapes.cpp
+  onnx_reading.cpp
   onnx_writer.cpp
   quantization.cpp
   quantized_onnx_writer.cpp

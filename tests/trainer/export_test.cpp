@@ -15,49 +15,13 @@
 #include "search/cost_model.hpp"
 #include "search/search_space.hpp"
 #include "tests/search/sample_custom_space.hpp"
+#include "tests/trainer/deployed_file.hpp"
 #include "tests/trainer/sample_data.hpp"
 #include "tests/trainer/temporary_folder.hpp"
 #include "trainer/training.hpp"
 
 namespace finch::trainer {
 namespace {
-
-// What finch-agent computes for the images, float32 [N, classes].
-torch::Tensor run_file(const std::string& model, const torch::Tensor& images, std::int64_t classes) {
-  const TemporaryFolder folder;
-  const auto path = [&](const char* name) { return (folder.path() / name).string(); };
-  std::ofstream(path("model.onnx"), std::ios::binary) << model;
-  const torch::Tensor in = images.contiguous();
-  std::ofstream(path("in.bin"), std::ios::binary)
-      .write(static_cast<const char*>(in.data_ptr()), in.numel() * static_cast<std::int64_t>(sizeof(float)));
-  const std::string command = std::format(
-      "{}/finch-agent infer {} --input {} --output {} --shape {},{},{},{} >/dev/null", std::getenv("FINCH_BIN"),
-      path("model.onnx"), path("in.bin"), path("out.bin"), in.size(0), in.size(1), in.size(2), in.size(3));
-  EXPECT_EQ(std::system(command.c_str()), 0) << command;
-  torch::Tensor out = torch::full({in.size(0), classes}, std::nan(""));
-  std::ifstream(path("out.bin"), std::ios::binary)
-      .read(static_cast<char*>(out.data_ptr()), out.numel() * static_cast<std::int64_t>(sizeof(float)));
-  return out;
-}
-
-// BatchNorm as after training: no statistic is the identity's.
-void disturb_statistics(NetworkModule& module) {
-  const torch::NoGradGuard no_grad;
-  for (const auto& [name, tensor] : module.state()) {
-    if (name.ends_with(".running_mean") || name.ends_with(".shift")) tensor.detach().normal_(0, 0.2);
-    if (name.ends_with(".running_var") || name.ends_with(".scale")) tensor.detach().uniform_(0.6, 1.4);
-  }
-}
-
-ImageSplit random_images(const search::TensorShape& shape, std::int64_t count) {
-  ImageSplit split{
-      .channels = shape.channels, .height = shape.height, .width = shape.width, .pixels = {}, .labels = {}};
-  std::mt19937 generator(7);
-  split.pixels.resize(static_cast<std::size_t>(count * shape.elements()));
-  for (std::uint8_t& pixel : split.pixels) pixel = static_cast<std::uint8_t>(generator());
-  split.labels.assign(static_cast<std::size_t>(count), 0);
-  return split;
-}
 
 std::string exported(NetworkModule& module, const ImageSplit& images, const std::string& precision) {
   const std::vector<std::string> precisions = {precision};
