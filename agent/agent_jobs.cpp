@@ -44,10 +44,11 @@ std::expected<std::filesystem::path, Error> artifact_file(const protocol::Artifa
 }  // namespace
 
 AgentJobs::AgentJobs(AgentSettings settings) : settings_(std::move(settings)) {
+  settings_.libraries = with_found_libraries(std::move(settings_.libraries));
   device_ = read_device(settings_.files);
   device_.set_name(settings_.name);
   device_.set_profile(settings_.profile);
-  add_runtimes(device_, settings_.files, settings_.launcher, settings_.library, settings_.power);
+  add_runtimes(device_, settings_.files, settings_.launcher, settings_.libraries, settings_.power);
 }
 
 protocol::DeviceDescription AgentJobs::device() const {
@@ -86,7 +87,7 @@ protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protoco
   MeasureSettings settings{
       .launcher = settings_.launcher,
       .files = settings_.files,
-      .library = settings_.library,
+      .libraries = settings_.libraries,
       .power = settings_.power,
       .on_progress = [&](double share, const std::string& what) { context.progress(share, what); }};
   settings.rate_hz = job.rate_hz();
@@ -130,7 +131,7 @@ protocol::JobResult AgentJobs::run_evaluate(const protocol::Evaluate& job, proto
   const auto test_set = artifact_file(job.test_set(), context, "test set");
   if (!test_set) return failed(test_set.error());
   auto evaluation = evaluate(
-      *model, *test_set, job.deploy(), settings_.launcher, settings_.library,
+      *model, *test_set, job.deploy(), settings_.launcher, settings_.libraries,
       [&](double share) { context.progress(share, "evaluating"); }, context.stop_token());
   if (!evaluation) return failed(evaluation.error());
   protocol::JobResult result;

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "agent/board_power.hpp"
+#include "agent/inference_runtime.hpp"
 #include "agent/launch.hpp"
 #include "agent/system_files.hpp"
 #include "protocol/farm.pb.h"
@@ -14,7 +15,7 @@ namespace finch::agent {
 struct AgentSettings {
   std::string name;  // as invited
   std::string profile;
-  std::string library{};  // ONNX Runtime's file or folder; empty: searched for
+  RuntimeLibraries libraries{};
   SystemFiles files{};
   Launcher launcher{};
   PowerSettings power{};

@@ -116,6 +116,21 @@ std::string energy_obstacle(const SystemFiles& files, const PowerSettings& power
          "Raspberry Pi 5, and for RAPL in powercap); a meter beside the board is read with --power-command";
 }
 
+std::expected<protocol::RuntimeDescription, Error> probe_runtime(const InferenceRuntime& runtime,
+                                                                 const std::string& library, const Launcher& launcher) {
+  LaunchRequest request;
+  request.set_runtime(std::string(runtime.name));
+  request.set_library(library);
+  request.mutable_probe();
+  const auto probed = launcher(request, {}, {});
+  if (!probed) return std::unexpected(probed.error());
+  protocol::RuntimeDescription description;
+  description.set_name(std::string(runtime.name));
+  description.set_version(probed->probe().version());
+  for (const std::string& provider : probed->probe().providers()) description.add_providers(provider);
+  return description;
+}
+
 protocol::DeviceDescription read_device(const SystemFiles& files) {
   protocol::DeviceDescription device;
   const std::string cpuinfo = files.read("/proc/cpuinfo").value_or("");
@@ -132,24 +147,29 @@ protocol::DeviceDescription read_device(const SystemFiles& files) {
 }
 
 void add_runtimes(protocol::DeviceDescription& device, const SystemFiles& files, const Launcher& launcher,
-                  const std::string& library, const PowerSettings& power) {
-  LaunchRequest request;
-  request.set_library(library);
-  request.mutable_probe();
-  const auto probed = launcher(request, {}, {});
-  if (probed) {
-    protocol::RuntimeDescription& runtime = *device.add_runtimes();
-    runtime.set_name("onnxruntime");
-    runtime.set_version(probed->probe().version());
-    for (const std::string& provider : probed->probe().providers()) runtime.add_providers(provider);
-    device.add_measures("latency");
-    device.add_measures("memory");
-  } else {
-    device.add_cannot_measure("latency: " + probed.error().message);
-    device.add_cannot_measure("memory: " + probed.error().message);
+                  const RuntimeLibraries& libraries, const PowerSettings& power) {
+  std::string problem;  // the first
+  for (const InferenceRuntime& known : inference_runtimes()) {
+    const std::string library = library_of(libraries, known.name);
+    if (library.empty() && known.name != "onnxruntime") continue;  // absent; nothing is wrong with that
+    const auto probed = probe_runtime(known, library, launcher);
+    if (probed) {
+      *device.add_runtimes() = *probed;
+    } else if (problem.empty()) {
+      problem = probed.error().message;
+    }
   }
+  const bool any = device.runtimes_size() > 0;
+  for (const char* quantity : {"latency", "memory"}) {
+    if (any) {
+      device.add_measures(quantity);
+    } else {
+      device.add_cannot_measure(std::format("{}: {}", quantity, problem));
+    }
+  }
+  if (any && !problem.empty()) device.add_cannot_measure("with another runtime: " + problem);
   // Without a runtime there is nothing to run.
-  const std::string obstacle = probed ? energy_obstacle(files, power) : "energy: " + probed.error().message;
+  const std::string obstacle = any ? energy_obstacle(files, power) : "energy: " + problem;
   if (obstacle.empty()) {
     device.add_measures("energy");
   } else {

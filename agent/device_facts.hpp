@@ -7,6 +7,7 @@
 
 #include "agent/board_power.hpp"
 #include "agent/error.hpp"
+#include "agent/inference_runtime.hpp"
 #include "agent/launch.hpp"
 #include "agent/system_files.hpp"
 #include "protocol/farm.pb.h"
@@ -16,10 +17,15 @@ namespace finch::agent {
 // CPU, memory, system, governor; no runtimes. What is not readable stays empty or 0.
 protocol::DeviceDescription read_device(const SystemFiles& files);
 
-// Asks the runtime in a process of its own and adds it to the device, with what can and cannot be measured and why,
-// and the state hash. The runtime missing or broken is a fact, not an error: then nothing can be measured.
+// Asks each runtime of `libraries`, and ONNX Runtime in any case, in a process of its own and adds it to the device,
+// with what can and cannot be measured and why, and the state hash. A runtime missing or broken is a fact, not an
+// error; without any, nothing can be measured.
 void add_runtimes(protocol::DeviceDescription& device, const SystemFiles& files, const Launcher& launcher,
-                  const std::string& library, const PowerSettings& power);
+                  const RuntimeLibraries& libraries, const PowerSettings& power);
+
+// Name, version and providers, by a process that loads the library (empty: searched for). Errors: as of a launch.
+std::expected<protocol::RuntimeDescription, Error> probe_runtime(const InferenceRuntime& runtime,
+                                                                 const std::string& library, const Launcher& launcher);
 
 // Why no energy can be measured: no sensor (and where was looked), or one that gives nothing. Empty: it can. Reads the
 // sensor, so it takes up to three seconds.

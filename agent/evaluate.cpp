@@ -11,13 +11,14 @@ namespace finch::agent {
 std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path& model,
                                                     const std::filesystem::path& test_set,
                                                     const protocol::Deploy& deploy, const Launcher& launcher,
-                                                    const std::string& library,
+                                                    const RuntimeLibraries& libraries,
                                                     const std::function<void(double)>& on_progress,
                                                     std::stop_token stop) {
   if (auto good = check_deploy(deploy); !good) return std::unexpected(good.error());
   const auto start = std::chrono::steady_clock::now();
   LaunchRequest request;
-  request.set_library(library);
+  request.set_runtime(deploy.runtime());
+  request.set_library(library_of(libraries, deploy.runtime()));
   request.set_model(model.string());
   request.set_provider(deploy.provider());
   request.set_threads(deploy.threads());

@@ -5,9 +5,9 @@
 #include <filesystem>
 #include <functional>
 #include <stop_token>
-#include <string>
 
 #include "agent/error.hpp"
+#include "agent/inference_runtime.hpp"
 #include "agent/launch.hpp"
 #include "protocol/farm.pb.h"
 
@@ -18,7 +18,7 @@ namespace finch::agent {
 std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path& model,
                                                     const std::filesystem::path& test_set,
                                                     const protocol::Deploy& deploy, const Launcher& launcher,
-                                                    const std::string& library,
+                                                    const RuntimeLibraries& libraries,
                                                     const std::function<void(double)>& on_progress,
                                                     std::stop_token stop);
 

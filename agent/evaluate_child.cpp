@@ -24,6 +24,16 @@ std::expected<void, Error> check(const protocol::ImageSet& set, const std::files
   return {};
 }
 
+// Images of `channels` planes, as floats in [0, 1] with the channels side by side; one channel keeps the order.
+void fill(std::span<const std::uint8_t> pixels, std::int64_t channels, std::int64_t plane, std::span<float> input) {
+  const auto image = static_cast<std::size_t>(channels * plane);
+  for (std::size_t i = 0; i < pixels.size(); ++i) {
+    const std::size_t inside = i % image;
+    const std::size_t channel = inside / static_cast<std::size_t>(plane), at = inside % static_cast<std::size_t>(plane);
+    input[i - inside + at * static_cast<std::size_t>(channels) + channel] = static_cast<float>(pixels[i]) / 255.0F;
+  }
+}
+
 std::string dimensions(std::span<const std::int64_t> shape) {
   std::string text;
   for (const std::int64_t extent : shape) text += (text.empty() ? "" : "x") + std::to_string(extent);
@@ -47,7 +57,12 @@ std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, co
   auto shape = deployed_shape(session.inputs()[0], batch);
   if (!shape) return std::unexpected(shape.error());
   const std::vector<std::int64_t> image{set.channels(), set.height(), set.width()};
-  if (shape->size() != 4 || !std::equal(image.begin(), image.end(), shape->begin() + 1)) {
+  const std::vector<std::int64_t> channels_last{set.height(), set.width(), set.channels()};
+  const auto takes = [&](const std::vector<std::int64_t>& extents) {
+    return shape->size() == 4 && std::equal(extents.begin(), extents.end(), shape->begin() + 1);
+  };
+  const bool as_stored = takes(image);
+  if (!as_stored && !takes(channels_last)) {
     return std::unexpected(
         Error{std::format("the test set's images are {}, the model takes {}", dimensions(image), dimensions(*shape))});
   }
@@ -63,8 +78,9 @@ std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, co
     const auto* from =
         reinterpret_cast<const std::uint8_t*>(set.pixels().data()) + static_cast<std::size_t>(first) * pixels;
     std::ranges::fill(input, 0.0F);
-    std::transform(from, from + static_cast<std::size_t>(count) * pixels, input.begin(),
-                   [](std::uint8_t value) { return static_cast<float>(value) / 255.0F; });
+    const std::int64_t interleaved = as_stored ? 1 : set.channels();
+    fill(std::span(from, static_cast<std::size_t>(count) * pixels), interleaved,
+         static_cast<std::int64_t>(pixels) / interleaved, input);
     if (free_batch) (*shape)[0] = count;
     const auto used = std::span(input).first(static_cast<std::size_t>((*shape)[0]) * pixels);
     if (auto bound = session.bind(0, *shape, std::as_writable_bytes(used)); !bound) {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <format>
 #include <random>
+#include <stdfloat>
 
 namespace finch::agent {
 
@@ -27,6 +28,14 @@ std::size_t size_of(ElementType type) {
 
 namespace {
 
+template <typename T>
+std::vector<float> widened(const void* data, std::size_t count) {
+  const T* values = static_cast<const T*>(data);
+  std::vector<float> floats(count);
+  for (std::size_t i = 0; i < count; ++i) floats[i] = static_cast<float>(values[i]);
+  return floats;
+}
+
 std::string dimensions(std::span<const std::int64_t> shape) {
   std::string text;
   for (const std::int64_t extent : shape) {
@@ -42,6 +51,27 @@ bool fits(std::span<const std::int64_t> given, std::span<const std::int64_t> dec
 }
 
 }  // namespace
+
+std::vector<float> to_floats(ElementType type, const void* data, std::size_t count) {
+  switch (type) {
+    case ElementType::kFloat64:
+      return widened<double>(data, count);
+    case ElementType::kInt64:
+      return widened<std::int64_t>(data, count);
+    case ElementType::kFloat32:
+      return widened<float>(data, count);
+    case ElementType::kInt32:
+      return widened<std::int32_t>(data, count);
+    case ElementType::kFloat16:
+      return widened<std::float16_t>(data, count);
+    case ElementType::kInt8:
+      return widened<std::int8_t>(data, count);
+    case ElementType::kUint8:
+    case ElementType::kBool:
+      return widened<std::uint8_t>(data, count);
+  }
+  return {};
+}
 
 std::expected<std::vector<std::int64_t>, Error> deployed_shape(const TensorInfo& input, int batch,
                                                                const InputShapes& shapes) {

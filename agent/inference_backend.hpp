@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/error.hpp"
@@ -19,6 +20,8 @@ namespace finch::agent {
 enum class ElementType { kFloat32, kFloat16, kFloat64, kInt8, kUint8, kInt32, kInt64, kBool };
 
 std::size_t size_of(ElementType type);
+// `count` elements at `data`.
+std::vector<float> to_floats(ElementType type, const void* data, std::size_t count);
 
 struct TensorInfo {
   std::string name;
@@ -55,6 +58,8 @@ class InferenceBackend {
  public:
   virtual ~InferenceBackend() = default;
   virtual std::string version() const = 0;
+  // Of the models that load() takes: "onnx", "tflite".
+  virtual std::string_view format() const { return "onnx"; }
   // Those that load() takes: "cpu".
   virtual std::vector<std::string> providers() const = 0;
   // Errors: no such file, not a model (truncated, damaged), an operator or a provider that the runtime lacks.

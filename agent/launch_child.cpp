@@ -19,11 +19,14 @@
 
 #include "agent/core_choice.hpp"
 #include "agent/evaluate_child.hpp"
+#include "agent/inference_runtime.hpp"
 #include "agent/latency_rounds.hpp"
 #include "agent/launch.pb.h"
 #include "agent/launch_pipe.hpp"
+#include "agent/litert_backend.hpp"
 #include "agent/machine_load.hpp"
 #include "agent/onnxruntime_backend.hpp"
+#include "agent/openvino_backend.hpp"
 #include "agent/process_memory.hpp"
 #include "agent/reference_network.hpp"
 #include "agent/sandbox.hpp"
@@ -42,6 +45,10 @@ SessionSettings settings_of(const LaunchRequest& request) {
 std::expected<std::unique_ptr<InferenceSession>, Error> load_model(const std::string& model,
                                                                    const LaunchRequest& request,
                                                                    InferenceBackend& backend) {
+  if (const auto format = model_format(model); format != backend.format()) {
+    return std::unexpected(Error{std::format("model {} is of the format {}, which {} does not read; run it with {}",
+                                             model, format, request.runtime(), usual_runtime(model).name)});
+  }
   auto session = backend.load(model, settings_of(request));
   if (session) return session;
   std::string why = session.error().message;
@@ -84,8 +91,8 @@ std::expected<LaunchEvent, Error> measure_latency(const LaunchRequest& request, 
   // The reference network is always on one thread of the plain CPU provider: its latency is a property of the device
   // alone. A rival is deployed like the candidate.
   const bool has_rival = !task.rival().empty();
-  auto reference =
-      has_rival ? load_model(task.rival(), request, backend) : backend.load(reference_network(), SessionSettings{});
+  auto reference = has_rival ? load_model(task.rival(), request, backend)
+                             : backend.load(reference_network(backend.format()), SessionSettings{});
   if (!reference && has_rival) return std::unexpected(reference.error());
   if (!reference) return std::unexpected(Error{"the reference network: " + reference.error().message});
   const auto candidate_inputs = bind_fixed_inputs(**candidate, request.batch(), shapes_of(request));
@@ -287,8 +294,21 @@ bool is_out_of_memory(const std::string& message) {
          message.contains("out of memory");
 }
 
+std::expected<std::unique_ptr<InferenceBackend>, Error> open_runtime(const InferenceRuntime& runtime,
+                                                                     const std::filesystem::path& library) {
+  if (runtime.name == "openvino") return open_openvino(library);
+  if (runtime.name == "litert") return open_litert(library);
+  return open_onnxruntime(library);
+}
+
 std::expected<LaunchEvent, Error> load_and_perform(const LaunchRequest& request) {
-  auto backend = open_onnxruntime(request.library());
+  const InferenceRuntime* runtime = find_runtime(request.runtime());
+  if (runtime == nullptr) {
+    return std::unexpected(
+        Error{std::format("there is no runtime '{}'; use one of {}", request.runtime(), runtime_names()), false, true});
+  }
+  const auto library = find_library(*runtime, request.library());
+  auto backend = library ? open_runtime(*runtime, *library) : std::unexpected(library.error());
   if (!backend) return std::unexpected(Error{backend.error().message, false, !request.library().empty()});
   try {
     auto result = perform_launch(request, **backend, [](double fraction) {
@@ -298,9 +318,7 @@ std::expected<LaunchEvent, Error> load_and_perform(const LaunchRequest& request)
     });
     // The runtime is there: what fails now fails because of the model or what was given to it.
     if (!result) return std::unexpected(Error{result.error().message, false, true});
-    if (result->has_probe()) {
-      if (auto library = find_onnxruntime(request.library())) result->mutable_probe()->set_library(library->string());
-    }
+    if (result->has_probe()) result->mutable_probe()->set_library(library->string());
     return result;
   } catch (const std::bad_alloc&) {
     return std::unexpected(Error{"std::bad_alloc", false, true});
@@ -315,6 +333,7 @@ int serve_launch() {
   if (fcntl(kEventDescriptor, F_GETFD) < 0) return 2;
   LaunchRequest request;
   if (!read_launch_message(STDIN_FILENO, request)) return 2;
+  if (request.runtime().empty()) request.set_runtime(std::string(inference_runtimes().front().name));
   const auto fail = [&](const Error& error) {
     LaunchEvent event;
     event.mutable_failed()->set_message(error.message);

@@ -20,11 +20,13 @@
 #include "agent/agent_jobs.hpp"
 #include "agent/board_probe.hpp"
 #include "agent/device_facts.hpp"
+#include "agent/inference_runtime.hpp"
 #include "agent/launch.pb.h"
 #include "agent/launch_child.hpp"
 #include "agent/measure.hpp"
 #include "agent/measurement_json.hpp"
 #include "agent/remembered_controller.hpp"
+#include "agent/runtime_list.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/identity.hpp"
 #include "protocol/input_shape.hpp"
@@ -40,7 +42,8 @@ constexpr int kWrongInput = 2;
 constexpr int kInterrupted = 130;
 
 struct Options {
-  std::string library, root;
+  agent::RuntimeLibraries libraries;
+  std::string runtime, root;
   std::string controller, state, name, profile;
   bool die_with_parent = false;
   std::string token, fingerprint;
@@ -58,6 +61,8 @@ struct Options {
 
   agent::PowerSettings power() const { return {power_command, *agent::find_provenance(power_provenance)}; }
   fs::path state_folder() const { return state.empty() ? agent::default_state_folder() : fs::path(state); }
+  // As given, else the usual one for the model.
+  std::string runtime_name() const { return runtime.empty() ? std::string(agent::usual_runtime(model).name) : runtime; }
   agent::SystemFiles files() const { return agent::SystemFiles(root); }
 };
 
@@ -124,7 +129,7 @@ int run_agent(const Options& options, const std::stop_token& stop) {
 
   agent::AgentJobs jobs({.name = controller.name,
                          .profile = controller.profile,
-                         .library = options.library,
+                         .libraries = options.libraries,
                          .files = options.files(),
                          .launcher = agent::process_launcher(),
                          .power = options.power()});
@@ -166,7 +171,7 @@ int join_and_run(Options options, const std::stop_token& stop) {
 
 protocol::Deploy deploy_of(const Options& options) {
   protocol::Deploy deploy;
-  deploy.set_runtime("onnxruntime");
+  deploy.set_runtime(options.runtime_name());
   deploy.set_provider(options.provider);
   deploy.set_precision(options.precision);
   deploy.set_threads(options.threads);
@@ -195,7 +200,7 @@ int measure(const Options& options, const std::stop_token& stop) {
       options.model, deploy_of(options), *tier,
       {.launcher = agent::process_launcher(),
        .files = options.files(),
-       .library = options.library,
+       .libraries = options.libraries,
        .power = options.power(),
        .shapes = std::move(shapes),
        .rate_hz = options.rate_hz,
@@ -227,7 +232,8 @@ int measure(const Options& options, const std::stop_token& stop) {
 
 int infer(const Options& options, const std::stop_token& stop) {
   agent::LaunchRequest request;
-  request.set_library(options.library);
+  request.set_runtime(options.runtime_name());
+  request.set_library(agent::library_of(options.libraries, request.runtime()));
   request.set_model(options.model);
   request.set_provider(options.provider);
   request.set_threads(options.threads);
@@ -254,8 +260,15 @@ int infer(const Options& options, const std::stop_token& stop) {
 
 int facts(const Options& options) {
   protocol::DeviceDescription device = agent::read_device(options.files());
-  agent::add_runtimes(device, options.files(), agent::process_launcher(), options.library, options.power());
+  agent::add_runtimes(device, options.files(), agent::process_launcher(),
+                      agent::with_found_libraries(options.libraries), options.power());
   std::cout << (options.json ? agent::device_json(device) + "\n" : agent::device_text(device));
+  return kDone;
+}
+
+int list_runtimes(const Options& options) {
+  const auto listed = agent::list_runtimes(options.libraries, agent::process_launcher());
+  std::cout << (options.json ? agent::runtimes_json(listed) + "\n" : agent::runtimes_text(listed));
   return kDone;
 }
 
@@ -282,11 +295,21 @@ void add_power_options(CLI::App& command, Options& options) {
 }
 
 void add_runtime_options(CLI::App& command, Options& options) {
-  command
-      .add_option("--onnxruntime", options.library,
-                  "ONNX Runtime's library, or the folder it lies in (default: searched for)")
-      ->type_name("PATH");
+  for (const agent::InferenceRuntime& runtime : agent::inference_runtimes()) {
+    const std::string name(runtime.name);
+    command
+        .add_option_function<std::string>(
+            "--" + name, [&options, name](const std::string& path) { options.libraries[name] = path; },
+            std::format("{}'s library, or the folder it lies in (default: searched for)", runtime.title))
+        ->type_name("PATH");
+  }
   add_root_option(command, options);
+}
+
+std::vector<std::string> names_of_runtimes() {
+  std::vector<std::string> names;
+  for (const agent::InferenceRuntime& runtime : agent::inference_runtimes()) names.emplace_back(runtime.name);
+  return names;
 }
 
 void add_worker_options(CLI::App& command, Options& options) {
@@ -306,8 +329,12 @@ void add_name_options(CLI::App& command, Options& options) {
 
 void add_model_options(CLI::App& command, Options& options) {
   add_runtime_options(command, options);
-  command.add_option("model", options.model, "ONNX file")->required()->check(CLI::ExistingFile);
-  command.add_option("--provider", options.provider, "Execution provider")->capture_default_str();
+  command.add_option("model", options.model, "ONNX or TensorFlow Lite file")->required()->check(CLI::ExistingFile);
+  command
+      .add_option("--runtime", options.runtime,
+                  "Inference runtime (default: onnxruntime, for TensorFlow Lite files litert)")
+      ->check(CLI::IsMember(names_of_runtimes()));
+  command.add_option("--provider", options.provider, "Execution provider of the runtime")->capture_default_str();
   command.add_option("--threads", options.threads, "Threads within an operator")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
@@ -386,6 +413,12 @@ int main(int argc, char** argv) {
   probing->add_flag("--json", options.json, "Print them as JSON");
   probing->footer("Example:\n  finch-agent probe --power-command 'plug-meter --watts' --power-provenance wall");
 
+  CLI::App* listing =
+      app.add_subcommand("runtimes", "List the inference runtimes that are here, and how to get the others");
+  add_runtime_options(*listing, options);
+  listing->add_flag("--json", options.json, "Print them as JSON");
+  listing->footer("Example:\n  finch-agent runtimes");
+
   // The measuring process: started by the agent itself, see agent/launch.hpp.
   CLI::App* launched = app.add_subcommand("measure-launch", "")->group("");
 
@@ -409,6 +442,7 @@ int main(int argc, char** argv) {
     if (inferring->parsed()) return infer(options, interruption.token());
     if (telling->parsed()) return facts(options);
     if (probing->parsed()) return probe(options);
+    if (listing->parsed()) return list_runtimes(options);
     if (join->parsed()) return join_and_run(options, interruption.token());
     return run_agent(options, interruption.token());
   } catch (const std::exception& error) {

@@ -87,7 +87,8 @@ void join_launch(const LatencyResult& result, Session& session) {
 LaunchRequest base_request(const std::filesystem::path& model, const protocol::Deploy& deploy,
                            const MeasureSettings& settings) {
   LaunchRequest request;
-  request.set_library(settings.library);
+  request.set_runtime(deploy.runtime());
+  request.set_library(library_of(settings.libraries, deploy.runtime()));
   request.set_model(model.string());
   request.set_provider(deploy.provider());
   request.set_threads(deploy.threads());
@@ -212,7 +213,7 @@ std::expected<MeasureOutcome, Error> verdict_on(const Error& error, const protoc
   if (!error.model_failed) return std::unexpected(error);
   MeasureOutcome outcome;
   protocol::Measurement& measurement = outcome.measurement;
-  measurement.mutable_runtime()->set_name("onnxruntime");
+  measurement.mutable_runtime()->set_name(deploy.runtime());
   measurement.set_tier(tier.name);
   *measurement.mutable_deploy() = deploy;
   measurement.set_verdict("INVALID");
@@ -224,9 +225,9 @@ std::expected<MeasureOutcome, Error> verdict_on(const Error& error, const protoc
 }  // namespace
 
 std::expected<void, Error> check_deploy(const protocol::Deploy& deploy) {
-  if (deploy.runtime() != "onnxruntime") {
-    return std::unexpected(
-        Error{std::format("runtime '{}' is not supported by this agent; use onnxruntime", deploy.runtime())});
+  if (find_runtime(deploy.runtime()) == nullptr) {
+    return std::unexpected(Error{
+        std::format("runtime '{}' is not supported by this agent; use one of {}", deploy.runtime(), runtime_names())});
   }
   if (deploy.threads() < 1 || deploy.threads() > 1024) {
     return std::unexpected(Error{std::format("deploy asks for {} threads; use 1 to 1024", deploy.threads())});
@@ -306,7 +307,7 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
 
   MeasureOutcome outcome;
   protocol::Measurement& measurement = outcome.measurement;
-  measurement.mutable_runtime()->set_name("onnxruntime");
+  measurement.mutable_runtime()->set_name(deploy.runtime());
   measurement.mutable_runtime()->set_version(session->runtime_version);
   for (const std::string& provider : session->providers) measurement.mutable_runtime()->add_providers(provider);
   measurement.set_tier(tier.name);

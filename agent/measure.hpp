@@ -11,6 +11,7 @@
 
 #include "agent/board_power.hpp"
 #include "agent/error.hpp"
+#include "agent/inference_runtime.hpp"
 #include "agent/launch.hpp"
 #include "agent/measure_tier.hpp"
 #include "agent/system_files.hpp"
@@ -21,7 +22,7 @@ namespace finch::agent {
 struct MeasureSettings {
   Launcher launcher{};
   SystemFiles files{};
-  std::string library{};  // ONNX Runtime's file or folder; empty: searched for
+  RuntimeLibraries libraries{};
   PowerSettings power{};
   // A model in the reference network's place: the record's ratio is then candidate to rival. Empty: none.
   std::filesystem::path rival{};
@@ -49,7 +50,7 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
 // The latencies as a file: little-endian float64, one after another.
 std::string encode_latencies(const std::vector<double>& latencies_ms);
 
-// Whether this agent can run it: runtime "onnxruntime", 1..1024 threads, batch >= 1.
+// Whether this agent can run it: a runtime of inference_runtimes(), 1..1024 threads, batch >= 1.
 std::expected<void, Error> check_deploy(const protocol::Deploy& deploy);
 
 }  // namespace finch::agent

@@ -1,15 +1,15 @@
 #include "agent/onnxruntime_backend.hpp"
 
-#include <dlfcn.h>
 #include <onnxruntime_c_api.h>
 #include <sys/auxv.h>
 #include <sys/utsname.h>
 
-#include <cstring>
+#include <array>
 #include <format>
 #include <optional>
-#include <stdfloat>
 #include <utility>
+
+#include "agent/shared_library.hpp"
 
 namespace finch::agent {
 namespace {
@@ -17,17 +17,6 @@ namespace {
 // The struct of functions only ever grows: asked for version 16, any later library gives one that begins like it.
 // Nothing that came after version 16 may be called through it.
 constexpr std::uint32_t kApiVersion = 16;
-
-// Owns one ORT object.
-template <typename T>
-struct Releaser {
-  void (*release)(T*) = nullptr;
-  void operator()(T* object) const {
-    if (object != nullptr) release(object);
-  }
-};
-template <typename T>
-using Owned = std::unique_ptr<T, Releaser<T>>;
 
 std::optional<std::string> failure(const OrtApi& api, OrtStatus* status) {
   if (status == nullptr) return std::nullopt;
@@ -83,12 +72,6 @@ ONNXTensorElementDataType ort_type(ElementType type) {
       return ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL;
   }
   return ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
-}
-
-template <typename T>
-void widen(const void* from, std::vector<float>& to) {
-  const T* values = static_cast<const T*>(from);
-  for (std::size_t i = 0; i < to.size(); ++i) to[i] = static_cast<float>(values[i]);
 }
 
 class OrtModelSession final : public InferenceSession {
@@ -180,31 +163,7 @@ class OrtModelSession final : public InferenceSession {
     if (auto why = failure(api_, api_.GetTensorMutableData(output_values_[index], &data))) {
       return std::unexpected(Error{*why});
     }
-    tensor.values.resize(count);
-    switch (outputs_[index].type) {
-      case ElementType::kFloat32:
-        if (count > 0) std::memcpy(tensor.values.data(), data, count * sizeof(float));
-        break;
-      case ElementType::kFloat64:
-        widen<double>(data, tensor.values);
-        break;
-      case ElementType::kInt8:
-        widen<std::int8_t>(data, tensor.values);
-        break;
-      case ElementType::kUint8:
-      case ElementType::kBool:
-        widen<std::uint8_t>(data, tensor.values);
-        break;
-      case ElementType::kInt32:
-        widen<std::int32_t>(data, tensor.values);
-        break;
-      case ElementType::kInt64:
-        widen<std::int64_t>(data, tensor.values);
-        break;
-      case ElementType::kFloat16:
-        widen<std::float16_t>(data, tensor.values);
-        break;
-    }
+    tensor.values = to_floats(outputs_[index].type, data, count);
     return tensor;
   }
 
@@ -313,27 +272,21 @@ class OrtBackend final : public InferenceBackend {
 
 }  // namespace
 
-std::expected<std::unique_ptr<InferenceBackend>, Error> open_onnxruntime(const std::string& asked) {
-  const auto library = find_onnxruntime(asked);
-  if (!library) return std::unexpected(library.error());
+std::expected<std::unique_ptr<InferenceBackend>, Error> open_onnxruntime(const std::filesystem::path& library) {
   utsname system{};
   uname(&system);
-  if (auto why = refuse_library(*library, system.machine, getauxval(AT_HWCAP))) return std::unexpected(Error{*why});
-  // Never closed: the library's threads and static objects live as long as the process.
-  void* handle = dlopen(library->c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (handle == nullptr) {
-    return std::unexpected(
-        Error{std::format("cannot load ONNX Runtime: {}; name another library with --onnxruntime PATH", dlerror())});
-  }
-  const auto get_base = reinterpret_cast<const OrtApiBase* (*)()>(dlsym(handle, "OrtGetApiBase"));
-  if (get_base == nullptr) {
-    return std::unexpected(Error{std::format("{} is not ONNX Runtime: it has no OrtGetApiBase", library->string())});
+  if (auto why = refuse_library(library, system.machine, getauxval(AT_HWCAP))) return std::unexpected(Error{*why});
+  const auto loaded = SharedLibrary::open(*find_runtime("onnxruntime"), library);
+  if (!loaded) return std::unexpected(loaded.error());
+  const OrtApiBase* (*get_base)() = nullptr;
+  if (auto found = loaded->find(std::array{symbol("OrtGetApiBase", get_base)}); !found) {
+    return std::unexpected(found.error());
   }
   const OrtApiBase* base = get_base();
   const OrtApi* api = base->GetApi(kApiVersion);
   if (api == nullptr) {
     return std::unexpected(Error{
-        std::format("{} is ONNX Runtime {}; 1.16 or later is needed", library->string(), base->GetVersionString())});
+        std::format("{} is ONNX Runtime {}; 1.16 or later is needed", library.string(), base->GetVersionString())});
   }
   OrtEnv* environment = nullptr;
   if (auto why = failure(*api, api->CreateEnv(ORT_LOGGING_LEVEL_ERROR, "finch", &environment))) {

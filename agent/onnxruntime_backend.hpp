@@ -8,19 +8,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "agent/error.hpp"
 #include "agent/inference_backend.hpp"
 
 namespace finch::agent {
-
-// The library's file: `asked` when it is a file, a file in it when it is a folder; when empty, the first one in
-// LD_LIBRARY_PATH, beside the program, in its ../lib, and in the system's folders. Loads nothing.
-// Error: none found; says where it looked and how to name one.
-std::expected<std::filesystem::path, Error> find_onnxruntime(const std::string& asked);
-std::expected<std::filesystem::path, Error> find_onnxruntime(const std::string& asked,
-                                                             const std::vector<std::filesystem::path>& folders);
 
 // Why the library would kill its process on this machine: Debian's arm64 builds before 1.22 use FP16 arithmetic without
 // asking whether the cores have it (bit 10 of AT_HWCAP), and die with SIGILL on a Raspberry Pi 4.
@@ -29,6 +21,6 @@ std::optional<std::string> refuse_library(const std::filesystem::path& library, 
                                           unsigned long hwcap);
 
 // Errors: cannot be loaded (says why), older than 1.16, not ONNX Runtime, refused by refuse_library().
-std::expected<std::unique_ptr<InferenceBackend>, Error> open_onnxruntime(const std::string& asked);
+std::expected<std::unique_ptr<InferenceBackend>, Error> open_onnxruntime(const std::filesystem::path& library);
 
 }  // namespace finch::agent

@@ -55,7 +55,7 @@ TEST_F(Pi4, IsDescribed) {
 
 TEST_F(Pi4, WithARuntimeMeasuresLatencyAndMemoryButNoEnergy) {
   protocol::DeviceDescription device = read_device(files());
-  add_runtimes(device, files(), runtime_launcher(), "/opt/ort", {});
+  add_runtimes(device, files(), runtime_launcher(), {{"onnxruntime", "/opt/ort"}}, {});
   ASSERT_THAT(device.runtimes(), SizeIs(1));
   EXPECT_EQ(device.runtimes(0).name(), "onnxruntime");
   EXPECT_EQ(device.runtimes(0).version(), "1.21.0");
@@ -68,7 +68,7 @@ TEST_F(Pi4, WithoutARuntimeMeasuresNothingAndSaysWhy) {
   protocol::DeviceDescription device = read_device(files());
   add_runtimes(device, files(),
                [](const auto&, const auto&, const auto&) { return std::unexpected(Error{"ONNX Runtime not found"}); },
-               "", {});
+               {}, {});
   EXPECT_THAT(device.runtimes(), IsEmpty());
   EXPECT_THAT(device.measures(), IsEmpty());
   EXPECT_THAT(device.cannot_measure(), testing::Contains("latency: ONNX Runtime not found"));
@@ -95,7 +95,7 @@ TEST_F(Pi4, StateHashFollowsWhatMattersAndNothingElse) {
 
 TEST_F(Pi4, FactsArePrintedForPeopleAndPrograms) {
   protocol::DeviceDescription device = read_device(files());
-  add_runtimes(device, files(), runtime_launcher(), "/opt/ort", {});
+  add_runtimes(device, files(), runtime_launcher(), {{"onnxruntime", "/opt/ort"}}, {});
   EXPECT_THAT(device_json(device), HasSubstr(R"("governor": "ondemand", "runtimes": [{"name": "onnxruntime", )"));
   EXPECT_THAT(device_text(device), HasSubstr("onnxruntime 1.21.0 (cpu)"));
 }

@@ -277,21 +277,6 @@ TEST(SchemaNoise, IsExactlyThoseLines) {
   EXPECT_FALSE(is_schema_noise(" Schema error: Trying to register schema"));
 }
 
-TEST(FindOnnxruntime, TakesTheFirstFolderThatHasIt) {
-  const TemporaryFolder folder;
-  folder.write("a/other.so", "");
-  folder.write("b/libonnxruntime.so.1.21", "");
-  folder.write("b/libonnxruntime.so.1.22", "");
-  folder.write("c/libonnxruntime.so", "");
-  const std::vector<std::filesystem::path> folders{folder.path() / "a", folder.path() / "b", folder.path() / "c"};
-  EXPECT_EQ(find_onnxruntime("", folders), folder.path() / "b" / "libonnxruntime.so.1.22");
-  EXPECT_EQ(find_onnxruntime((folder.path() / "c").string(), folders), folder.path() / "c" / "libonnxruntime.so");
-  const auto none = find_onnxruntime("", {folder.path() / "a"});
-  ASSERT_FALSE(none);
-  EXPECT_THAT(none.error().message, AllOf(HasSubstr((folder.path() / "a").string()), HasSubstr("--onnxruntime")));
-  EXPECT_FALSE(find_onnxruntime((folder.path() / "a").string(), folders));
-}
-
 TEST(RefuseLibrary, OnlyDebiansOldOnesOnCoresWithoutHalfPrecision) {
   const unsigned long without = 0x8ff & ~(1UL << 10U);
   const unsigned long with = 0x8ff | (1UL << 10U);
