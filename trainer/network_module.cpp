@@ -182,6 +182,14 @@ std::int64_t NetworkModule::inherit(const NamedTensors& other) {
   return inherited;
 }
 
+NamedTensors NetworkModule::filters() const {
+  NamedTensors weights;
+  for (const auto& [name, tensor] : state_) {
+    if (name.ends_with(".weight")) weights.emplace(name, tensor);
+  }
+  return weights;
+}
+
 NetworkModule::Filter NetworkModule::folded_filter(const Layer& layer, torch::ScalarType type) {
   const torch::Tensor factor = layer.scale.to(type) / torch::sqrt(layer.running_var.to(type) + kBatchNormEpsilon);
   torch::Tensor mean = layer.running_mean.to(type);
@@ -201,6 +209,32 @@ NetworkWeights NetworkModule::fold() const {
     weights.layers[static_cast<std::int32_t>(i)] = {to_vector(folded.weight), to_vector(folded.bias)};
   }
   return weights;
+}
+
+std::unique_ptr<NetworkModule> copy_of(const NetworkModule& module) {
+  return std::make_unique<NetworkModule>(module.network(), module.mean(), module.stddev(),
+                                         [&](const ir::Node& node, const std::string& tensor, torch::IntArrayRef) {
+                                           return module.state().at(node.name + "." + tensor).detach().clone();
+                                         });
+}
+
+std::unique_ptr<NetworkModule> fold_batch_norm(const NetworkModule& module) {
+  ir::Network network = module.network();
+  for (ir::Node& node : network.nodes) {
+    auto* convolution = std::get_if<ir::Convolution>(&node.operation);
+    if (convolution == nullptr || !convolution->batch_norm) continue;
+    convolution->batch_norm = false;
+    convolution->bias = true;
+  }
+  const NetworkWeights weights = module.fold();
+  std::map<std::string, const LayerWeights*> layers;  // by node
+  for (const auto& [node, layer] : weights.layers) layers[network.nodes[static_cast<std::size_t>(node)].name] = &layer;
+  return std::make_unique<NetworkModule>(
+      network, module.mean(), module.stddev(),
+      [&](const ir::Node& node, const std::string& tensor, torch::IntArrayRef shape) {
+        const LayerWeights& layer = *layers.at(node.name);
+        return torch::tensor(tensor == "weight" ? layer.weight : layer.bias).view(shape);
+      });
 }
 
 }  // namespace finch::trainer

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "search/network.hpp"
@@ -43,6 +44,8 @@ class NetworkModule : public torch::nn::Module {
   // Parameters and BatchNorm statistics, named "<node>.<tensor>" ("stage1.block0.expand.weight"); shares memory with
   // the module.
   const NamedTensors& state() const { return state_; }
+  // Of these the weights of convolutions and fully connected layers, without biases and BatchNorm.
+  NamedTensors filters() const;
   // Copies what agrees in name and shape; gives the number of tensors copied. The rest keeps its values.
   std::int64_t inherit(const NamedTensors& other);
 
@@ -72,5 +75,11 @@ class NetworkModule : public torch::nn::Module {
   NamedTensors state_;
   double momentum_ = 0.1;
 };
+
+// A module of its own with the same network and values.
+std::unique_ptr<NetworkModule> copy_of(const NetworkModule& module);
+// BatchNorm's running statistics folded into convolutions with a bias: what is deployed, trainable. In evaluation mode
+// it computes the same.
+std::unique_ptr<NetworkModule> fold_batch_norm(const NetworkModule& module);
 
 }  // namespace finch::trainer

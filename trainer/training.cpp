@@ -36,7 +36,9 @@ std::expected<void, Error> Training::make_step() {
   const torch::Tensor loss = distillation_loss(module_.forward(batch.images), batch.labels, teacher, options_.loss);
   if (auto finite = check_finite(loss, step_, total_steps_); !finite) return finite;
   loss.backward();
+  if (constraint_ != nullptr) constraint_->constrain_gradients();
   optimizer_->step();
+  if (constraint_ != nullptr) constraint_->constrain_weights();
   ++step_;
   return {};
 }

@@ -13,6 +13,7 @@
 #include "trainer/distillation_loss.hpp"
 #include "trainer/error.hpp"
 #include "trainer/network_module.hpp"
+#include "trainer/weight_constraint.hpp"
 
 namespace finch::trainer {
 
@@ -38,6 +39,8 @@ class Training {
   std::int64_t total_steps() const { return total_steps_; }
   std::int64_t step() const { return step_; }
   std::int64_t batch_size() const { return batch_size_; }
+  // What holds for the weights now holds after every step. `constraint` must outlive this.
+  void keep(const WeightConstraint& constraint) { constraint_ = &constraint; }
   // One batch. REQUIRES: step() < total_steps(). Error: the loss is no finite number; the weights are as before then.
   std::expected<void, Error> make_step();
 
@@ -49,6 +52,7 @@ class Training {
   std::int64_t step_ = 0;
   BatchSource batches_;
   std::unique_ptr<torch::optim::AdamW> optimizer_;
+  const WeightConstraint* constraint_ = nullptr;
 };
 
 // Error: the loss ([]) is infinite or no number, which no later step would mend.
