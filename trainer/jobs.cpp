@@ -11,8 +11,10 @@
 #include "protocol/farm.pb.h"
 #include "search/search_space.hpp"
 #include "trainer/active_clock.hpp"
+#include "trainer/compression_jobs.hpp"
 #include "trainer/dataset.hpp"
 #include "trainer/export.hpp"
+#include "trainer/image_set.hpp"
 #include "trainer/job_output.hpp"
 #include "trainer/job_settings.hpp"
 #include "trainer/peak_memory.hpp"
@@ -28,7 +30,6 @@ namespace {
 using protocol::JobResult;
 using Served = std::expected<JobResult, Error>;
 
-constexpr std::size_t kMostMessageBytes = std::size_t{2'000'000'000};  // Protobuf's limit is 2 GiB
 constexpr std::int64_t kUntimedSteps = 2;
 constexpr std::int64_t kRecalibrationImages = 2000;
 
@@ -117,21 +118,7 @@ struct JobRun {
     facts.mutable_stddev()->Add(dataset.stddev.begin(), dataset.stddev.end());
     facts.set_data_hash(dataset.data_hash);
 
-    const ImageSplit& test = dataset.test;
-    if (test.pixels.size() > kMostMessageBytes) {
-      return std::unexpected(
-          Error{std::format("the test images take {} bytes as pixels; at most {} can be sent to a "
-                            "device, use fewer or smaller ones",
-                            test.pixels.size(), kMostMessageBytes)});
-    }
-    protocol::ImageSet set;
-    set.set_channels(test.channels);
-    set.set_height(test.height);
-    set.set_width(test.width);
-    *set.mutable_class_names() = facts.class_names();
-    set.set_pixels(test.pixels.data(), test.pixels.size());
-    set.mutable_labels()->Add(test.labels.begin(), test.labels.end());
-    auto artifact = output.write(set.SerializeAsString());
+    auto artifact = write_image_set(dataset.test, dataset.class_names, output);
     if (!artifact) return std::unexpected(artifact.error());
     *facts.mutable_test_set() = std::move(*artifact);
     return result;
@@ -336,6 +323,12 @@ struct JobRun {
         return train_supernet(job.train_supernet());
       case protocol::Job::kEvaluateSubnet:
         return evaluate_subnet(job.evaluate_subnet());
+      case protocol::Job::kReadModel:
+        return read_model(job.read_model(), dataset, [this](const auto& artifact) { return input(artifact); }, output);
+      case protocol::Job::kCompressModel:
+        use_threads(job.compress_model().recipe().threads());
+        return compress_model(
+            job.compress_model(), dataset, [this](const auto& artifact) { return input(artifact); }, output);
       case protocol::Job::kTimeTraining:
         return time_training(job.time_training());
       default:
@@ -358,6 +351,10 @@ const protocol::DataSpec* data_of(const protocol::Job& job) {
       return &job.train_supernet().data();
     case protocol::Job::kEvaluateSubnet:
       return &job.evaluate_subnet().data();
+    case protocol::Job::kReadModel:
+      return &job.read_model().data();
+    case protocol::Job::kCompressModel:
+      return &job.compress_model().data();
     case protocol::Job::kTimeTraining:
       return &job.time_training().data();
     default:

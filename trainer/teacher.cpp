@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "trainer/batch_source.hpp"
+#include "trainer/model_file.hpp"
 
 namespace finch::trainer {
 namespace {
@@ -75,6 +76,16 @@ std::string serialize_teacher(const NetworkModule& teacher, const Dataset& datas
 std::expected<Classifier, Error> load_teacher(const std::filesystem::path& path, const Dataset& dataset) {
   const ImageSplit& images = dataset.train;
   const auto classes = std::ssize(dataset.class_names);
+  if (const auto tensors = load_tensors(path); tensors && holds_model(*tensors)) {
+    auto model = model_of(*tensors, path.string());
+    if (!model) return std::unexpected(model.error());
+    const search::Network& network = model->module->network();
+    if (network.input_shape() != search::TensorShape{images.channels, images.height, images.width} ||
+        network.output_shape().channels != classes)
+      return std::unexpected(Error{path.string() + ": this model is for other images or classes"});
+    const std::shared_ptr<NetworkModule> module = std::move(model->module);
+    return [module](const torch::Tensor& batch) { return module->forward(batch); };
+  }
   if (const auto tensors = load_tensors(path); tensors && tensors->contains("mean") && tensors->contains("stddev")) {
     auto network = teacher_network({images.channels, images.height, images.width}, classes);
     if (!network) return std::unexpected(network.error());

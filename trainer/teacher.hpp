@@ -21,8 +21,8 @@ std::expected<search::Network, Error> teacher_network(const search::TensorShape&
 // The built-in teacher as a file of its own: weights and the data's mean and standard deviation.
 std::string serialize_teacher(const NetworkModule& teacher, const Dataset& dataset);
 
-// Loads what serialize_teacher() wrote, or a TorchScript module that takes float32 [N, C, H, W] in [0, 1] and gives
-// logits [N, classes]; tries it on two images. Errors: neither of them, other images or classes.
+// Loads what serialize_teacher() or serialize_model() wrote, or a TorchScript module that takes float32 [N, C, H, W] in
+// [0, 1] and gives logits [N, classes]; tries it on two images. Errors: neither of them, other images or classes.
 std::expected<Classifier, Error> load_teacher(const std::filesystem::path& path, const Dataset& dataset);
 
 }  // namespace finch::trainer

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <format>
 
+#include "controller/campaign/artifact_copy.hpp"
 #include "controller/campaign/campaign_run.hpp"
 #include "controller/campaign/measuring.hpp"
-#include "protocol/artifact_store.hpp"
 
 namespace finch::controller {
 namespace {
@@ -141,23 +141,9 @@ CampaignRun::Step CampaignRun::evaluate_file(FinalistState& finalist, const prot
                                        {"reused", (*done)->reused}});
 }
 
-// Complete under its name or not there at all.
 CampaignRun::Step CampaignRun::keep_artifact(const Home& home, const std::string& sha256,
                                              const std::filesystem::path& to) const {
-  std::error_code error;
-  const auto from = protocol::ArtifactStore(home.artifacts()).path_of(sha256);
-  if (!std::filesystem::exists(from, error)) {
-    return std::unexpected(
-        Error{std::format("{}: the file behind a recorded result was removed; put it back, or run the "
-                          "campaign anew with another seed",
-                          from.string())});
-  }
-  std::filesystem::path temporary = to;
-  temporary += ".tmp";
-  std::filesystem::copy_file(from, temporary, std::filesystem::copy_options::overwrite_existing, error);
-  if (!error) std::filesystem::rename(temporary, to, error);
-  if (error) return std::unexpected(Error{std::format("{}: cannot write: {}", to.string(), error.message())});
-  return {};
+  return copy_artifact(home.artifacts(), sha256, to);
 }
 
 CampaignRun::Step CampaignRun::conclude() {

@@ -13,6 +13,8 @@ std::string job_key(const JobRequest& request) {
   if (job.has_train_candidate()) job.mutable_train_candidate()->mutable_data()->clear_path();
   if (job.has_train_supernet()) job.mutable_train_supernet()->mutable_data()->clear_path();
   if (job.has_evaluate_subnet()) job.mutable_evaluate_subnet()->mutable_data()->clear_path();
+  if (job.has_read_model()) job.mutable_read_model()->mutable_data()->clear_path();
+  if (job.has_compress_model()) job.mutable_compress_model()->mutable_data()->clear_path();
   if (job.has_time_training()) job.mutable_time_training()->mutable_data()->clear_path();
   return protocol::sha256_hex(job.SerializeAsString() + '\n' + request.depends_on + '\n' + FINCH_VERSION);
 }

@@ -27,13 +27,13 @@ bool unused(const std::filesystem::path& path) {
 }  // namespace
 
 RunFolder::RunFolder(RunFolder&& other) noexcept
-    : path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)) {}
+    : path_(std::move(other.path_)), database_(std::move(other.database_)), lock_(std::exchange(other.lock_, -1)) {}
 
 RunFolder::~RunFolder() {
   if (lock_ >= 0) ::close(lock_);
 }
 
-std::expected<RunFolder, Error> RunFolder::hold(const std::filesystem::path& path) {
+std::expected<RunFolder, Error> RunFolder::hold(const std::filesystem::path& path, const std::string& database) {
   const int lock = ::open((path / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (lock < 0) return std::unexpected(Error{std::format("{}: cannot write: {}", path.string(), std::strerror(errno))});
   if (::flock(lock, LOCK_EX | LOCK_NB) != 0) {
@@ -41,21 +41,21 @@ std::expected<RunFolder, Error> RunFolder::hold(const std::filesystem::path& pat
     return std::unexpected(
         Error{std::format("{}: another finch works on this run folder; wait for it or stop it first", path.string())});
   }
-  RunFolder folder(path, lock);
+  RunFolder folder(path, database, lock);
   std::error_code error;
   std::filesystem::create_directories(folder.models(), error);
   std::filesystem::create_directories(folder.raw(), error);
   return folder;
 }
 
-std::expected<RunFolder, Error> RunFolder::create(const std::filesystem::path& path) {
+std::expected<RunFolder, Error> RunFolder::create(const std::filesystem::path& path, const std::string& database) {
   std::error_code error;
-  if (std::filesystem::exists(path / "campaign.db")) {
-    return std::unexpected(Error{
-        std::format(
-            "{0}: a campaign is here already; go on with it: finch resume {0}, or choose another folder with --output",
-            path.string()),
-        ExitCode::usage});
+  if (std::filesystem::exists(path / database)) {
+    return std::unexpected(
+        Error{std::format(
+                  "{0}: a run is here already; go on with it: finch resume {0}, or choose another folder with --output",
+                  path.string()),
+              ExitCode::usage});
   }
   if (std::filesystem::exists(path, error) && !unused(path)) {
     return std::unexpected(
@@ -63,15 +63,15 @@ std::expected<RunFolder, Error> RunFolder::create(const std::filesystem::path& p
   }
   std::filesystem::create_directories(path, error);
   if (error) return std::unexpected(Error{std::format("{}: cannot create: {}", path.string(), error.message())});
-  return hold(path);
+  return hold(path, database);
 }
 
-std::expected<RunFolder, Error> RunFolder::open(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path / "campaign.db")) {
+std::expected<RunFolder, Error> RunFolder::open(const std::filesystem::path& path, const std::string& database) {
+  if (!std::filesystem::exists(path / database)) {
     return std::unexpected(
-        Error{std::format("{}: no campaign here (campaign.db is missing)", path.string()), ExitCode::usage});
+        Error{std::format("{}: no campaign here ({} is missing)", path.string(), database), ExitCode::usage});
   }
-  return hold(path);
+  return hold(path, database);
 }
 
 }  // namespace finch::controller

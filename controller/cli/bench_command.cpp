@@ -100,17 +100,6 @@ std::expected<void, Error> check(const Arguments& arguments) {
   return {};
 }
 
-// Boards must have joined; those of this machine are started when they are wanted.
-std::expected<void, Error> check_devices(const Arguments& arguments, FarmStore& store) {
-  const auto known = store.devices();
-  if (!known) return std::unexpected(known.error());
-  for (const std::string& device : arguments.devices) {
-    if (device == "local" || std::ranges::contains(*known, device, &DeviceRecord::name)) continue;
-    return wrong(std::format("--device {}: there is no such device; see: finch devices", device));
-  }
-  return {};
-}
-
 ExitCode bench(const Arguments& arguments) {
   if (const auto checked = check(arguments); !checked) return fail(checked.error());
   const Interrupt interrupt;
@@ -118,7 +107,7 @@ ExitCode bench(const Arguments& arguments) {
   if (!home) return fail(home.error());
   auto store = FarmStore::open(home->farm_db());
   if (!store) return fail(store.error());
-  if (const auto checked = check_devices(arguments, *store); !checked) return fail(checked.error());
+  if (const auto checked = check_devices(arguments.devices, *store); !checked) return fail(checked.error());
   const auto host = FarmHost::start(*home, "local");
   if (!host) return fail(host.error());
   Bench measuring(arguments, *home, *store, interrupt.token());

@@ -22,6 +22,7 @@ void add_doctor_command(CLI::App& app, Command& chosen);           // doctor
 void add_init_command(CLI::App& app, Command& chosen);             // init
 void add_plan_command(CLI::App& app, Command& chosen);             // plan
 void add_bench_command(CLI::App& app, Command& chosen);            // bench
+void add_compress_command(CLI::App& app, Command& chosen);         // compress
 void add_table_bench_command(CLI::App& app, Command& chosen);      // table-bench
 void add_completion_command(CLI::App& app, Command& chosen);       // completion bash
 

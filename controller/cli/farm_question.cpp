@@ -44,4 +44,15 @@ std::expected<protocol::DeviceDescription, Error> FarmQuestion::device(const std
   }
 }
 
+std::expected<void, Error> check_devices(const std::vector<std::string>& devices, FarmStore& store) {
+  const auto known = store.devices();
+  if (!known) return std::unexpected(known.error());
+  for (const std::string& device : devices) {
+    if (device == "local" || std::ranges::contains(*known, device, &DeviceRecord::name)) continue;
+    return std::unexpected(
+        Error{std::format("--device {}: there is no such device; see: finch devices", device), ExitCode::usage});
+  }
+  return {};
+}
+
 }  // namespace finch::controller

@@ -4,6 +4,7 @@
 #include <expected>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "controller/campaign/job_board.hpp"
 #include "controller/farm/home.hpp"
@@ -29,5 +30,9 @@ class FarmQuestion {
   JobBoard board_;
   std::stop_token stop_;
 };
+
+// Boards must have joined; those of this machine are started when they are wanted. Error: a device that there is not;
+// exit code `usage`.
+std::expected<void, Error> check_devices(const std::vector<std::string>& devices, FarmStore& store);
 
 }  // namespace finch::controller

@@ -53,6 +53,7 @@ int run_program(int argc, char** argv) {
   add_init_command(app, chosen);
   add_plan_command(app, chosen);
   add_bench_command(app, chosen);
+  add_compress_command(app, chosen);
   add_table_bench_command(app, chosen);
   add_completion_command(app, chosen);
   if (argc == 1) {

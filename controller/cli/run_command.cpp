@@ -4,6 +4,7 @@
 
 #include "controller/campaign/campaign.hpp"
 #include "controller/cli/commands.hpp"
+#include "controller/cli/compress_resume.hpp"
 #include "controller/cli/farm_host.hpp"
 #include "controller/cli/interrupt.hpp"
 #include "controller/report/metrics.hpp"
@@ -100,6 +101,7 @@ ExitCode run(const RunOptions& options) {
 }
 
 ExitCode resume(const RunOptions& options) {
+  if (is_compression(options.file)) return resume_compression(options.file, options.json);
   const Interrupt interrupt;
   auto campaign = Campaign::open(options.file);
   if (!campaign) return fail(campaign.error());
@@ -131,7 +133,8 @@ void add_run_commands(CLI::App& app, Command& chosen) {
       "Spaces: mobilenet, shufflenet, nasbench201, or a file of your own; see docs/spaces.md");
   run_command->callback([&chosen, options] { chosen = [options] { return run(*options); }; });
 
-  CLI::App* resume_command = app.add_subcommand("resume", "Go on with a campaign that was interrupted or killed");
+  CLI::App* resume_command =
+      app.add_subcommand("resume", "Go on with a campaign or a compression that was interrupted or killed");
   resume_command->add_option("RUN", options->file, "The run folder")->required();
   resume_command->footer("Example:\n  finch resume runs/first");
   resume_command->callback([&chosen, options] { chosen = [options] { return resume(*options); }; });

@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "controller/report/page_template.hpp"
 #include "controller/report/report.hpp"
 #include "controller/report/report_assets.hpp"
 #include "controller/report/report_json.hpp"
@@ -8,40 +9,6 @@ namespace finch::controller {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-void replace_mark(std::string& page, std::string_view mark, std::string_view text) {
-  const std::size_t at = page.find(mark);
-  if (at != std::string::npos) page.replace(at, mark.size(), text);
-}
-
-std::string escape_html(std::string_view text) {
-  std::string escaped;
-  for (const char character : text) {
-    switch (character) {
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '"':
-        escaped += "&quot;";
-        break;
-      default:
-        escaped += character;
-    }
-  }
-  return escaped;
-}
-
-// JSON inside <script>: "</script>" in a name must not end the element.
-std::string script_safe(std::string json) {
-  for (std::size_t at = 0; (at = json.find("</", at)) != std::string::npos; at += 3) json.replace(at, 2, "<\\/");
-  return json;
-}
 
 Json page_value(const CampaignResult& result) {
   Json value = front_value(result);
@@ -74,12 +41,9 @@ Json page_value(const CampaignResult& result) {
 }  // namespace
 
 std::string report_html(const CampaignResult& result) {
-  std::string page(report_template());
-  replace_mark(page, "{{TITLE}}", escape_html(result.campaign));
-  replace_mark(page, "{{CHART_JS}}", chart_js());
   // Bytes that are no UTF-8 (from a file name) become U+FFFD instead of an exception.
-  replace_mark(page, "{{DATA}}", script_safe(page_value(result).dump(-1, ' ', false, Json::error_handler_t::replace)));
-  return page;
+  return fill_page(report_template(), result.campaign,
+                   page_value(result).dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
 }  // namespace finch::controller
