@@ -26,7 +26,6 @@ ExitCode drive(CompressionRun& run, const std::filesystem::path& folder, bool js
   if (!home) return fail(home.error());
   auto store = FarmStore::open(home->farm_db());
   if (!store) return fail(store.error());
-  if (const auto checked = check_devices({run.state().config.device}, *store); !checked) return fail(checked.error());
   const auto host = FarmHost::start(*home, "local");
   if (!host) return fail(host.error());
   FarmQuestion farm(*home, *store, "compress " + std::filesystem::absolute(folder).string(), interrupt.token());
@@ -66,8 +65,18 @@ std::expected<void, Error> check(Arguments& arguments) {
       });
 }
 
+// Before there is a run folder: a device that there is not is a mistake of the command line's.
+std::expected<void, Error> check_device(const std::string& device) {
+  const auto home = open_home();
+  if (!home) return std::unexpected(home.error());
+  auto store = FarmStore::open(home->farm_db());
+  if (!store) return std::unexpected(store.error());
+  return check_devices({device}, *store);
+}
+
 ExitCode compress(Arguments arguments) {
   if (const auto checked = check(arguments); !checked) return fail(checked.error());
+  if (const auto checked = check_device(arguments.config.device); !checked) return fail(checked.error());
   std::filesystem::path folder = arguments.output;
   if (folder.empty()) {
     const auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
