@@ -45,8 +45,11 @@ std::expected<void, Error> read_description(const std::filesystem::path& file, C
     table.complain("genotype", "say which network of the space it is, as in genotype = \"0,2,1\"");
   }
   config.model = beside(weights);
-  if (weights.empty() || !std::filesystem::is_regular_file(config.model))
+  if (weights.empty()) {
+    table.complain("weights", "name the file of the network's weights");
+  } else if (!std::filesystem::is_regular_file(config.model)) {
     table.complain("weights", "there is no file " + config.model.string());
+  }
   table.done();
   if (!space_file.empty()) {
     const auto definition = read_text(beside(space_file));

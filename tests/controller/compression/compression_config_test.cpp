@@ -2,7 +2,9 @@
 #include "controller/compression/compression_config.hpp"
 
 #include <gmock/gmock.h>
+#include <unistd.h>
 
+#include <format>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -14,7 +16,8 @@ using testing::HasSubstr;
 
 class CompressionConfigTest : public testing::Test {
  protected:
-  CompressionConfigTest() : folder_(std::filesystem::temp_directory_path() / "finch-compression-config-test") {
+  CompressionConfigTest()
+      : folder_(std::filesystem::temp_directory_path() / std::format("compression-config-test-{}", ::getpid())) {
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_ / "run" / "models");
   }
@@ -94,7 +97,7 @@ TEST_F(CompressionConfigTest, ReadsADescription) {
   EXPECT_EQ(config.model, folder_ / "weights");
   CompressionConfig wrong;
   EXPECT_THAT(name_model(write("bad.toml", "[model]\ngenotype = \"0\"\nweight = \"weights\"\n"), wrong).error().message,
-              HasSubstr("did you mean 'weights'?"));
+              HasSubstr("did you mean 'model.weights'?"));
 }
 
 TEST_F(CompressionConfigTest, TellsTheFormatOfDataByItsFiles) {
