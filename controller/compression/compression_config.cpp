@@ -66,7 +66,7 @@ std::expected<void, Error> read_description(const std::filesystem::path& file, C
 
 std::string StepConfig::text() const {
   const auto known = std::ranges::find(kSteps, name, [](const KnownStep& step) { return std::string_view(step.name); });
-  return known == std::end(kSteps) || known->meaning == nullptr ? name : std::format("{}={:g}", name, amount);
+  return known == std::end(kSteps) || known->meaning == nullptr ? name : std::format("{}={}", name, amount);
 }
 
 std::expected<StepConfig, Error> parse_step(std::string_view text) {
