@@ -60,9 +60,14 @@ std::expected<Dataset, Error> load_dataset(const DataSource& source) {
   if (source.format == "idx") {
     raw = read_idx_dataset(source.path);
   } else if (source.format == "folder") {
-    raw = read_image_folder(source.path, source.seed);
+    raw = read_image_folder(source.path, source.seed, source.corrupt);
+  } else if (source.format == "cifar10") {
+    raw = read_cifar10(source.path);
+  } else if (source.format == "cifar100") {
+    raw = read_cifar100(source.path);
   } else {
-    return std::unexpected(Error{std::format("unknown data format '{}'; known: idx, folder", source.format)});
+    return std::unexpected(
+        Error{std::format("unknown data format '{}'; known: idx, folder, cifar10, cifar100", source.format)});
   }
   if (!raw) return std::unexpected(raw.error());
   const std::int64_t total = raw->train.size();
@@ -75,6 +80,7 @@ std::expected<Dataset, Error> load_dataset(const DataSource& source) {
   dataset.test = std::move(raw->test);
   dataset.class_names = std::move(raw->class_names);
   dataset.data_hash = std::move(raw->data_hash);
+  dataset.skipped = std::move(raw->skipped);
   dataset.split_hash =
       protocol::sha256_hex(std::format("{} {} {}", dataset.data_hash, source.validation_samples, source.seed));
   std::vector<std::int64_t> order = shuffled_indices(total, source.seed);

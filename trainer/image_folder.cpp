@@ -1,17 +1,12 @@
-#include <stb_image.h>
-
 #include <algorithm>
 #include <atomic>
 #include <format>
 #include <map>
-#include <memory>
-#include <mutex>
-#include <optional>
 #include <thread>
 
 #include "protocol/artifact_store.hpp"
 #include "trainer/dataset.hpp"
-#include "trainer/image_resize.hpp"
+#include "trainer/image_file.hpp"
 
 namespace finch::trainer {
 namespace {
@@ -24,8 +19,9 @@ constexpr std::int64_t kTestOneIn = 5;  // of each class, when there is no test 
 struct ImageFile {
   fs::path path;
   std::int32_t label = 0;
-  int width = 0, height = 0, channels = 0;
-  std::string hash;
+  ImageFacts facts = {};
+  std::string hash = {};
+  std::string problem = {};  // why it is not readable; empty: it is
 };
 
 std::vector<fs::path> sorted_entries(const fs::path& folder) {
@@ -63,48 +59,54 @@ std::expected<std::vector<ImageFile>, Error> list_images(const fs::path& folder,
   std::vector<ImageFile> files;
   for (std::size_t label = 0; label < classes.size(); ++label) {
     for (const fs::path& path : sorted_entries(folder / classes[label])) {
-      if (is_image(path)) files.push_back({.path = path, .label = static_cast<std::int32_t>(label), .hash = {}});
+      if (is_image(path)) files.push_back({.path = path, .label = static_cast<std::int32_t>(label)});
     }
   }
   if (files.empty()) return std::unexpected(Error{folder.string() + ": holds no .jpg, .jpeg or .png files"});
   return files;
 }
 
-// Calls work(i) for 0 <= i < count on all cores; gives the first error.
-template <typename Work>
-std::optional<Error> for_each_index(std::size_t count, const Work& work) {
+// Calls work(i) for 0 <= i < count on all cores.
+void for_each_index(std::size_t count, const auto& work) {
   std::atomic<std::size_t> next = 0;
-  std::mutex mutex;
-  std::optional<Error> error;
-  {
-    std::vector<std::jthread> threads;
-    for (unsigned t = 0; t < std::max(1U, std::thread::hardware_concurrency()); ++t) {
-      threads.emplace_back([&] {
-        for (std::size_t i = next++; i < count; i = next++) {
-          if (std::optional<Error> failed = work(i)) {
-            const std::scoped_lock lock(mutex);
-            if (!error) error = std::move(failed);
-            next = count;
-          }
-        }
-      });
+  std::vector<std::jthread> threads;
+  for (unsigned t = 0; t < std::max(1U, std::thread::hardware_concurrency()); ++t) {
+    threads.emplace_back([&] {
+      for (std::size_t i = next++; i < count; i = next++) work(i);
+    });
+  }
+}
+
+// Unreadable files are an error, or leave `files` and are named in `skipped`; a class must keep one.
+std::expected<void, Error> settle(std::vector<ImageFile>& files, CorruptImages corrupt, RawDataset& dataset) {
+  for (const ImageFile& file : files) {
+    if (file.problem.empty()) continue;
+    if (corrupt == CorruptImages::refuse) return std::unexpected(Error{file.problem});
+    dataset.skipped.push_back(file.problem);
+  }
+  const std::vector<ImageFile> before = files;
+  std::erase_if(files, [](const ImageFile& file) { return !file.problem.empty(); });
+  for (const ImageFile& file : before) {
+    if (!std::ranges::contains(files, file.label, &ImageFile::label)) {
+      return std::unexpected(Error{file.problem + ": and no other image of its class can be read"});
     }
   }
-  return error;
+  return {};
 }
 
-Error unreadable(const fs::path& path) {
-  return {path.string() + ": not a readable JPEG or PNG image; repair or remove it"};
-}
-
-std::optional<Error> look_at(std::vector<ImageFile>& files) {
-  return for_each_index(files.size(), [&](std::size_t i) -> std::optional<Error> {
+void look_at(std::vector<ImageFile>& files) {
+  for_each_index(files.size(), [&](std::size_t i) {
     ImageFile& file = files[i];
-    if (stbi_info(file.path.c_str(), &file.width, &file.height, &file.channels) == 0) return unreadable(file.path);
-    auto hash = protocol::sha256_of_file(file.path);
-    if (!hash) return Error{hash.error().message};
-    file.hash = std::move(*hash);
-    return std::nullopt;
+    const auto facts = inspect_image(file.path);
+    const auto hash = protocol::sha256_of_file(file.path);
+    if (!facts) {
+      file.problem = facts.error().message;
+    } else if (!hash) {
+      file.problem = hash.error().message;
+    } else {
+      file.facts = *facts;
+      file.hash = *hash;
+    }
   });
 }
 
@@ -114,41 +116,46 @@ struct ImageSize {
 
 ImageSize size_for(const std::vector<ImageFile>& files) {
   std::map<std::pair<int, int>, std::size_t> counts;
-  for (const ImageFile& file : files) ++counts[{file.width, file.height}];
+  for (const ImageFile& file : files) ++counts[{file.facts.width, file.facts.height}];
   const auto [width, height] =
       std::ranges::max_element(counts, {}, [](const auto& entry) { return entry.second; })->first;
   const int side = std::min({width, height, kGreatestSide});
   return {side, side};
 }
 
-std::expected<ImageSplit, Error> load_split(const std::vector<ImageFile>& files, ImageSize size, int channels) {
+// What cannot be decoded is marked so, and has no part in the result.
+ImageSplit load_split(std::vector<ImageFile>& files, ImageSize size, int channels) {
   ImageSplit split{.channels = channels, .height = size.height, .width = size.width, .pixels = {}, .labels = {}};
-  for (const ImageFile& file : files) split.labels.push_back(file.label);
-  split.pixels.resize(files.size() * static_cast<std::size_t>(split.image_bytes()));
-  const auto area = static_cast<std::size_t>(size.width) * static_cast<std::size_t>(size.height);
-  const auto depth = static_cast<std::size_t>(channels);
-  const auto error = for_each_index(files.size(), [&](std::size_t i) -> std::optional<Error> {
-    int width = 0, height = 0, in_file = 0;
-    const std::unique_ptr<stbi_uc, void (*)(void*)> loaded(
-        stbi_load(files[i].path.c_str(), &width, &height, &in_file, channels), stbi_image_free);
-    if (!loaded) return unreadable(files[i].path);
-    std::vector<std::uint8_t> resized;
-    const std::uint8_t* pixels = loaded.get();
-    if (width != size.width || height != size.height) {
-      resized.resize(area * depth);
-      if (!resize_image(pixels, width, height, resized.data(), size.width, size.height, channels)) {
-        return unreadable(files[i].path);
-      }
-      pixels = resized.data();
+  const auto image_bytes = static_cast<std::size_t>(split.image_bytes());
+  split.pixels.resize(files.size() * image_bytes);
+  for_each_index(files.size(), [&](std::size_t i) {
+    const auto pixels = load_image(files[i].path, size.width, size.height, channels);
+    if (!pixels) {
+      files[i].problem = pixels.error().message;
+    } else {
+      std::ranges::copy(*pixels, split.pixels.data() + i * image_bytes);
     }
-    std::uint8_t* out = split.pixels.data() + i * area * depth;
-    for (std::size_t c = 0; c < depth; ++c) {
-      for (std::size_t p = 0; p < area; ++p) *out++ = pixels[p * depth + c];
-    }
-    return std::nullopt;
   });
-  if (error) return std::unexpected(*error);
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    if (!files[i].problem.empty()) continue;
+    if (kept != i)
+      std::copy_n(split.pixels.data() + i * image_bytes, image_bytes, split.pixels.data() + kept * image_bytes);
+    split.labels.push_back(files[i].label);
+    ++kept;
+  }
+  split.pixels.resize(kept * image_bytes);
   return split;
+}
+
+// A line an image, in the order of their paths.
+std::string manifest(std::vector<ImageFile> files, const fs::path& folder) {
+  std::ranges::sort(files, {}, &ImageFile::path);
+  std::string lines;
+  for (const ImageFile& file : files) {
+    lines += std::format("{} {}\n", file.path.lexically_relative(folder).string(), file.hash);
+  }
+  return lines;
 }
 
 // Moves a fifth of each class, at least one image, from `train` to the result.
@@ -169,7 +176,7 @@ std::vector<ImageFile> split_off_test(std::vector<ImageFile>& train, std::uint64
 
 }  // namespace
 
-std::expected<RawDataset, Error> read_image_folder(const fs::path& folder, std::uint64_t seed) {
+std::expected<RawDataset, Error> read_image_folder(const fs::path& folder, std::uint64_t seed, CorruptImages corrupt) {
   std::error_code ignored;
   if (!fs::is_directory(folder, ignored)) {
     return std::unexpected(Error{folder.string() + ": no such folder; it should hold one folder of images a class"});
@@ -195,30 +202,30 @@ std::expected<RawDataset, Error> read_image_folder(const fs::path& folder, std::
       test = std::move(*listed);
     }
   }
-  if (auto error = look_at(*train)) return std::unexpected(*error);
-  if (auto error = look_at(test)) return std::unexpected(*error);
+  look_at(*train);
+  look_at(test);
+  if (auto good = settle(*train, corrupt, dataset); !good) return std::unexpected(good.error());
+  if (auto good = settle(test, corrupt, dataset); !good) return std::unexpected(good.error());
 
   const ImageSize size = size_for(*train);
-  const auto is_grey = [](const ImageFile& file) { return file.channels <= 2; };
+  const auto is_grey = [](const ImageFile& file) { return file.facts.channels <= 2; };
   const int channels = std::ranges::all_of(*train, is_grey) && std::ranges::all_of(test, is_grey) ? 1 : 3;
-  std::string manifest;
-  for (const auto* files : {&*train, &test}) {
-    for (const ImageFile& file : *files) {
-      manifest += std::format("{} {}\n", file.path.lexically_relative(folder).string(), file.hash);
-    }
-  }
-  dataset.data_hash = protocol::sha256_hex(manifest);
-
-  if (test.empty()) test = split_off_test(*train, seed);
+  const bool has_test = !test.empty();
+  if (!has_test) test = split_off_test(*train, seed);
   if (train->empty()) {
     return std::unexpected(Error{folder.string() + ": one image a class is not enough to split a test set off"});
   }
-  auto train_split = load_split(*train, size, channels);
-  if (!train_split) return std::unexpected(train_split.error());
-  auto test_split = load_split(test, size, channels);
-  if (!test_split) return std::unexpected(test_split.error());
-  dataset.train = std::move(*train_split);
-  dataset.test = std::move(*test_split);
+  dataset.train = load_split(*train, size, channels);
+  dataset.test = load_split(test, size, channels);
+  if (auto good = settle(*train, corrupt, dataset); !good) return std::unexpected(good.error());
+  if (auto good = settle(test, corrupt, dataset); !good) return std::unexpected(good.error());
+  if (has_test) {
+    dataset.data_hash = protocol::sha256_hex(manifest(*train, folder) + manifest(test, folder));
+  } else {
+    std::vector<ImageFile> all = *train;
+    all.insert(all.end(), test.begin(), test.end());
+    dataset.data_hash = protocol::sha256_hex(manifest(std::move(all), folder));
+  }
   return dataset;
 }
 

@@ -86,7 +86,7 @@ TEST_F(IdxDatasetTest, MeanAndDeviationAreThoseOfTheTrainingSplit) {
 TEST_F(IdxDatasetTest, NamesWhatIsMissingOrDoesNotFit) {
   EXPECT_THAT(error_of({.format = "idx", .path = folder_.path() / "absent"}), HasSubstr("no such folder"));
   EXPECT_THAT(error_of(source(0)), HasSubstr("train-images-idx3-ubyte: not there"));
-  EXPECT_THAT(error_of({.format = "tar", .path = folder_.path()}), HasSubstr("known: idx, folder"));
+  EXPECT_THAT(error_of({.format = "tar", .path = folder_.path()}), HasSubstr("known: idx, folder, cifar10, cifar100"));
   write_sample_idx(folder_.path());
   EXPECT_THAT(error_of(source(200)), HasSubstr("ask for fewer"));
   write_file(folder_.path() / "train-labels-idx1-ubyte", idx_bytes({3}, {0, 1, 2}));

@@ -90,5 +90,41 @@ TEST_F(ImageFolderTest, NamesWhatIsWrong) {
   EXPECT_THAT(read_image_folder(folder_.path() / "absent", 1).error().message, HasSubstr("no such folder"));
 }
 
+TEST_F(ImageFolderTest, LeavesUnreadableImagesOutWhereAsked) {
+  for (const char* name : {"train/a/1.png", "train/b/1.png", "train/b/2.png", "test/a/1.png"})
+    write_png(name, 16, 16, 1, 30);
+  const auto whole = read();
+  ASSERT_TRUE(whole);
+  write_file(folder_.path() / "train/a/0.jpg", "not a JPEG");
+  std::filesystem::copy_file(folder_.path() / "train/a/1.png", folder_.path() / "train/b/9.png");
+  std::filesystem::resize_file(folder_.path() / "train/b/9.png", 60);  // its head is whole, its pixels are not
+  EXPECT_FALSE(read());
+  const auto rest = read_image_folder(folder_.path(), 1, CorruptImages::skip);
+  ASSERT_TRUE(rest) << rest.error().message;
+  EXPECT_THAT(rest->skipped, ElementsAre(HasSubstr("train/a/0.jpg"), HasSubstr("train/b/9.png")));
+  EXPECT_EQ(rest->train.pixels, whole->train.pixels);
+  EXPECT_EQ(rest->train.labels, whole->train.labels);
+  EXPECT_EQ(rest->data_hash, whole->data_hash);
+
+  write_file(folder_.path() / "train/a/1.png", "");
+  EXPECT_THAT(read_image_folder(folder_.path(), 1, CorruptImages::skip).error().message,
+              HasSubstr("no other image of its class"));
+}
+
+TEST_F(ImageFolderTest, ATruncatedJpegIsUnreadableThoughADecoderWouldShowItsTop) {
+  std::vector<std::uint8_t> noise(64 * 64);
+  for (std::size_t i = 0; i < noise.size(); ++i) noise[i] = static_cast<std::uint8_t>(i * i * 31 >> 4);
+  for (const char* name : {"a", "b"}) {
+    std::filesystem::create_directories(folder_.path() / "train" / name);
+    ASSERT_NE(stbi_write_jpg((folder_.path() / "train" / name / "1.jpg").c_str(), 64, 64, 1, noise.data(), 95), 0);
+    std::filesystem::create_directories(folder_.path() / "test" / name);
+    std::filesystem::copy_file(folder_.path() / "train" / name / "1.jpg", folder_.path() / "test" / name / "1.jpg");
+  }
+  ASSERT_TRUE(read()) << read().error().message;
+  const auto path = folder_.path() / "train/a/1.jpg";
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
+  EXPECT_THAT(read().error().message, testing::AllOf(HasSubstr("train/a/1.jpg"), HasSubstr("ends too early")));
+}
+
 }  // namespace
 }  // namespace finch::trainer
