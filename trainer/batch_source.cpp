@@ -1,112 +1,126 @@
 #include "trainer/batch_source.hpp"
 
 #include <algorithm>
-#include <array>
-#include <sstream>
 
 namespace finch::trainer {
 namespace {
 
-const std::array<float, 256>& unit_values() {
-  static const std::array<float, 256> values = [] {
-    std::array<float, 256> result{};
-    for (std::size_t i = 0; i < result.size(); ++i) result[i] = static_cast<float>(i) / 255.0F;
-    return result;
-  }();
-  return values;
+// SplitMix64's finalizer (Steele, Lea and Flood 2014): neighbours become unrelated.
+std::uint64_t mixed(std::uint64_t seed, std::uint64_t number) {
+  std::uint64_t z = seed + 0x9E3779B97F4A7C15U * (number + 1);
+  z = (z ^ (z >> 30U)) * 0xBF58476D1CE4E5B9U;
+  z = (z ^ (z >> 27U)) * 0x94D049BB133111EBU;
+  return z ^ (z >> 31U);
 }
 
-struct Shift {
-  std::int64_t x = 0, y = 0;
-  bool flip = false;
-};
-
-// One pass from bytes to floats; `out` is zero where the shift brings nothing in.
-void copy_image(const ImageSplit& split, std::int64_t index, const Shift& shift, float* out) {
-  const auto& value = unit_values();
-  const std::int64_t width = split.width;
-  const std::int64_t first = std::max<std::int64_t>(0, shift.x);
-  const std::int64_t last = std::min(width, width + shift.x);
-  for (std::int64_t channel = 0; channel < split.channels; ++channel) {
-    const std::uint8_t* plane = split.image(index) + channel * split.height * width;
-    for (std::int64_t y = 0; y < split.height; ++y, out += width) {
-      const std::int64_t from = y - shift.y;
-      if (from < 0 || from >= split.height || first >= last) {
-        std::fill_n(out, width, 0.0F);
-        continue;
-      }
-      const std::uint8_t* row = plane + from * width;
-      std::fill(out, out + first, 0.0F);
-      std::fill(out + last, out + width, 0.0F);
-      if (shift.flip) {
-        for (std::int64_t x = first; x < last; ++x) out[x] = value[row[width - 1 - (x - shift.x)]];
-      } else {
-        for (std::int64_t x = first; x < last; ++x) out[x] = value[row[x - shift.x]];
-      }
-    }
-  }
-}
+constexpr std::uint64_t kOrderSalt = 0x6F72646572;  // an epoch's order and a batch of the same number are unrelated
 
 }  // namespace
 
 BatchSource::BatchSource(const ImageSplit& split, std::int64_t batch_size, Augmentation augmentation,
-                         std::uint64_t seed)
-    : split_(split), batch_size_(std::min(batch_size, split.size())), augmentation_(augmentation), generator_(seed) {
-  shuffle(generator_());
+                         std::uint64_t seed, int loaders)
+    : split_(split),
+      batch_size_(std::min(batch_size, split.size())),
+      augmentation_(augmentation),
+      seed_(seed),
+      most_ahead_(loaders + 1) {
+  for (int i = 0; i < loaders; ++i) loaders_.emplace_back([this](const std::stop_token& stop) { load(stop); });
 }
 
-void BatchSource::shuffle(std::uint64_t seed) {
-  order_seed_ = seed;
-  order_ = shuffled_indices(split_.size(), seed);
-  position_ = 0;
+BatchSource::~BatchSource() {
+  for (std::jthread& loader : loaders_) loader.request_stop();
+  loaders_.clear();
 }
 
-std::string BatchSource::position() const {
-  std::ostringstream text;
-  text << generator_ << ' ' << order_seed_ << ' ' << position_;
-  return text.str();
+BatchSource::Order BatchSource::order_of(std::int64_t epoch) {
+  const std::scoped_lock lock(orders_mutex_);
+  Order& order = orders_[epoch];
+  if (!order) {
+    order = std::make_shared<std::vector<std::int64_t>>(
+        shuffled_indices(split_.size(), mixed(seed_ ^ kOrderSalt, static_cast<std::uint64_t>(epoch))));
+    while (orders_.size() > 3 && orders_.begin()->first < epoch - 1) orders_.erase(orders_.begin());
+  }
+  return order;
 }
 
-void BatchSource::restore(const std::string& position) {
-  std::istringstream text(position);
-  std::uint64_t seed = 0;
-  std::size_t at = 0;
-  text >> generator_ >> seed >> at;
-  shuffle(seed);
-  position_ = at;
-}
-
-Batch BatchSource::next() {
+Batch BatchSource::make(std::int64_t number) {
+  RandomGenerator generator(mixed(seed_, static_cast<std::uint64_t>(number)));
   Batch batch{torch::empty({batch_size_, split_.channels, split_.height, split_.width}),
               torch::empty({batch_size_}, torch::kLong), torch::empty({batch_size_}, torch::kLong),
               torch::empty({batch_size_}, torch::kLong)};
   float* images = batch.images.data_ptr<float>();
-  const auto draw_shift = [&] {
-    const auto span = static_cast<std::uint64_t>(2 * augmentation_.crop_padding + 1);
-    return static_cast<std::int64_t>(generator_() % span) - augmentation_.crop_padding;
-  };
+  std::int64_t epoch = number * batch_size_ / split_.size();
+  Order order = order_of(epoch);
   for (std::int64_t i = 0; i < batch_size_; ++i) {
-    if (position_ == order_.size()) shuffle(generator_());
-    const std::int64_t index = order_[position_++];
-    Shift shift;
-    if (augmentation_.flip) shift.flip = (generator_() & 1) != 0;
-    if (augmentation_.crop_padding > 0) {
-      shift.x = draw_shift();
-      shift.y = draw_shift();
-    }
-    copy_image(split_, index, shift, images + i * split_.image_bytes());
+    const std::int64_t at = number * batch_size_ + i;
+    if (at / split_.size() != epoch) order = order_of(epoch = at / split_.size());
+    const std::int64_t index = (*order)[static_cast<std::size_t>(at % split_.size())];
+    const bool flipped = augment(split_, index, augmentation_, generator, images + i * split_.image_bytes());
     batch.labels.data_ptr<std::int64_t>()[i] = split_.labels[static_cast<std::size_t>(index)];
     batch.indices.data_ptr<std::int64_t>()[i] = index;
-    batch.flipped.data_ptr<std::int64_t>()[i] = shift.flip ? 1 : 0;
+    batch.flipped.data_ptr<std::int64_t>()[i] = flipped ? 1 : 0;
+  }
+  if (augmentation_.mixes()) {
+    batch.share = mix(images, batch_size_, split_.channels, split_.height, split_.width, augmentation_, generator);
   }
   return batch;
+}
+
+void BatchSource::load(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  while (changed_.wait(lock, stop, [&] { return !failure_ && next_made_ <= next_given_ + most_ahead_; })) {
+    const std::int64_t number = next_made_++, restored = restored_;
+    lock.unlock();
+    Batch batch;
+    std::exception_ptr failure;
+    try {
+      batch = make(number);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    if (restored != restored_) continue;
+    if (failure) {
+      failure_ = failure;
+    } else {
+      ready_.emplace(number, std::move(batch));
+    }
+    changed_.notify_all();
+  }
+}
+
+Batch BatchSource::next() {
+  if (loaders_.empty()) return make(next_given_++);
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return failure_ || ready_.contains(next_given_); });
+  if (failure_) std::rethrow_exception(failure_);
+  Batch batch = std::move(ready_.extract(next_given_).mapped());
+  ++next_given_;
+  changed_.notify_all();
+  return batch;
+}
+
+void BatchSource::restore(const std::string& position) {
+  const std::scoped_lock lock(mutex_);
+  next_given_ = next_made_ = std::stoll(position);
+  ++restored_;
+  ready_.clear();
+  failure_ = {};
+  changed_.notify_all();
+}
+
+int loaders_for(const Augmentation& augmentation) {
+  if (augmentation.randaugment_operations == 0 && !augmentation.mixes()) return 0;
+  constexpr unsigned kMost = 8;
+  const unsigned cores = std::thread::hardware_concurrency();
+  return static_cast<int>(std::min(kMost, cores > 1 ? cores - 1 : 0));
 }
 
 torch::Tensor plain_images(const ImageSplit& split, std::int64_t first, std::int64_t count) {
   torch::Tensor images = torch::empty({count, split.channels, split.height, split.width});
   float* out = images.data_ptr<float>();
   at::parallel_for(0, count, 32, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) copy_image(split, first + i, {}, out + i * split.image_bytes());
+    for (std::int64_t i = begin; i < end; ++i) plain_image(split, first + i, out + i * split.image_bytes());
   });
   return images;
 }

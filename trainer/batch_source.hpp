@@ -1,51 +1,78 @@
-// Turns stored images into augmented training batches, reproducibly from a seed. Not thread safe.
+// Turns stored images into augmented training batches, reproducibly from a seed, ahead of time where it may. For one
+// thread at a time.
 #pragma once
 
 #include <torch/torch.h>
 
+#include <condition_variable>
 #include <cstdint>
-#include <random>
+#include <exception>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "trainer/augmentation.hpp"
 #include "trainer/dataset.hpp"
 
 namespace finch::trainer {
-
-struct Augmentation {
-  bool flip = false;              // mirrors each image left to right with probability 1/2
-  std::int64_t crop_padding = 0;  // moves each image by up to so many pixels in both directions; black comes in
-};
 
 struct Batch {
   torch::Tensor images;   // float32 [N, C, H, W] in [0, 1]
   torch::Tensor labels;   // int64 [N]
   torch::Tensor indices;  // int64 [N], into the split
   torch::Tensor flipped;  // int64 [N], 1 where the image was mirrored
+  double share = 1;  // of image i in what the batch holds at i; the rest is image i + 1's, the last one's the first's
 };
 
-// Endless: each epoch visits every image once in a new order; batches may span two epochs.
+// Endless: each epoch visits every image once in a new order; batches may span two epochs. A batch depends on the seed
+// and its number alone, so the loaders may make several at once.
 class BatchSource {
  public:
-  // `split` must outlive the source. REQUIRES: split.size() > 0.
-  BatchSource(const ImageSplit& split, std::int64_t batch_size, Augmentation augmentation, std::uint64_t seed);
+  // `split` must outlive the source. `loaders`: threads that make the next batches while this one is learnt from; 0:
+  // each is made when it is asked for. REQUIRES: split.size() > 0.
+  BatchSource(const ImageSplit& split, std::int64_t batch_size, Augmentation augmentation, std::uint64_t seed,
+              int loaders = 0);
+  ~BatchSource();
+  BatchSource(const BatchSource&) = delete;
+  BatchSource& operator=(const BatchSource&) = delete;
+
   Batch next();
 
-  // Where it stands, and back there: what comes next is the same. REQUIRES: of a source made with the same arguments.
-  std::string position() const;
+  // Where it stands, and back there: what comes next is the same. REQUIRES: of a source made with the same arguments,
+  // but for the loaders.
+  std::string position() const { return std::to_string(next_given_); }
   void restore(const std::string& position);
 
  private:
-  void shuffle(std::uint64_t seed);
+  using Order = std::shared_ptr<const std::vector<std::int64_t>>;
+  Batch make(std::int64_t number);
+  Order order_of(std::int64_t epoch);
+  void load(const std::stop_token& stop);
 
   const ImageSplit& split_;
-  std::int64_t batch_size_;
-  Augmentation augmentation_;
-  std::mt19937_64 generator_;
-  std::uint64_t order_seed_ = 0;
-  std::vector<std::int64_t> order_;
-  std::size_t position_ = 0;
+  const std::int64_t batch_size_;
+  const Augmentation augmentation_;
+  const std::uint64_t seed_;
+  const std::int64_t most_ahead_;
+  std::int64_t next_given_ = 0;  // written by the owner's thread alone, under mutex_
+
+  std::mutex orders_mutex_;
+  std::map<std::int64_t, Order> orders_;  // by epoch, the latest
+
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable_any changed_;
+  std::int64_t next_made_ = 0;
+  std::int64_t restored_ = 0;  // how often; a batch that was begun before is dropped
+  std::map<std::int64_t, Batch> ready_;
+  std::exception_ptr failure_;
+  std::vector<std::jthread> loaders_;
 };
+
+// How many loaders help: the machine's other cores where an image costs more than a copy, or else none.
+int loaders_for(const Augmentation& augmentation);
 
 // Images first .. first + count - 1 as they are: float32 [count, C, H, W] in [0, 1].
 torch::Tensor plain_images(const ImageSplit& split, std::int64_t first, std::int64_t count);

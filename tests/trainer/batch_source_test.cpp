@@ -45,6 +45,43 @@ TEST(BatchSource, GoesOnFromAPositionInTheMiddleOfAnEpoch) {
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(torch::equal(source.next().images, other.next().images));
 }
 
+Augmentation everything() {
+  return {.flip = true,
+          .crop_padding = 2,
+          .randaugment_operations = 2,
+          .randaugment_magnitude = 9,
+          .random_erasing = 0.5,
+          .mixup = 0.4,
+          .cutmix = 1};
+}
+
+TEST(BatchSource, SameBatchesWhateverTheNumberOfLoaders) {
+  const ImageSplit split = sample_images(50, 1);
+  BatchSource alone(split, 16, everything(), 5, 0), one(split, 16, everything(), 5, 1),
+      many(split, 16, everything(), 5, 4);
+  for (int i = 0; i < 20; ++i) {
+    const Batch expected = alone.next();
+    for (BatchSource* source : {&one, &many}) {
+      const Batch batch = source->next();
+      ASSERT_TRUE(torch::equal(batch.images, expected.images)) << i;
+      ASSERT_TRUE(torch::equal(batch.labels, expected.labels)) << i;
+      ASSERT_TRUE(torch::equal(batch.indices, expected.indices)) << i;
+      ASSERT_TRUE(torch::equal(batch.flipped, expected.flipped)) << i;
+      ASSERT_EQ(batch.share, expected.share) << i;
+    }
+  }
+}
+
+TEST(BatchSource, LoadersGoBackToAPositionToo) {
+  const ImageSplit split = sample_images(50, 1);
+  BatchSource source(split, 16, everything(), 5, 3);
+  std::vector<torch::Tensor> first;
+  for (int i = 0; i < 6; ++i) first.push_back(source.next().images);
+  source.restore("2");
+  for (std::size_t i = 2; i < 6; ++i) EXPECT_TRUE(torch::equal(source.next().images, first[i])) << i;
+  EXPECT_EQ(source.position(), "6");
+}
+
 TEST(BatchSource, FlipsAreMirrorImagesAndSaidSo) {
   const ImageSplit split = sample_images(64, 1);
   BatchSource source(split, 64, {.flip = true, .crop_padding = 0}, 5);
