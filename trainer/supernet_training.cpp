@@ -12,7 +12,7 @@ namespace {
 constexpr const char* kStep = "training.step";
 constexpr const char* kImages = "training.images";
 constexpr const char* kSeconds = "training.seconds";
-constexpr const char* kBatches = "training.batches";
+constexpr const char* kBatches = "training.next_batch";
 constexpr const char* kSampler = "training.sampler";
 
 torch::Tensor text_tensor(const std::string& text) {
@@ -38,7 +38,8 @@ SupernetTraining::SupernetTraining(Supernet& supernet, const search::SearchSpace
       options_(options),
       total_steps_(steps_of(options.training, split)),
       sampler_(space, options.limits, options.training.seed),
-      batches_(split, options.training.batch_size, options.training.augmentation, options.training.seed),
+      batches_(split, options.training.batch_size, options.training.augmentation, options.training.seed,
+               loaders_for(options.training.augmentation)),
       optimizer_(
           make_optimizer(values(supernet.weights()), options.training.learning_rate, options.training.weight_decay)) {}
 
@@ -55,12 +56,13 @@ std::expected<void, Error> SupernetTraining::make_step() {
     const auto subnet = supernet_.subnet(std::move(network));
     if (!subnet) return std::unexpected(subnet.error());
     const torch::Tensor logits = subnet->module->forward(batch.images);
-    torch::Tensor sum = distillation_loss(logits, batch.labels, teacher, loss);
+    torch::Tensor sum = distillation_loss(logits, batch.labels, teacher, loss, {.share = batch.share});
     if (!large.defined()) {
       large = logits.detach();
     } else if (options_.in_place_weight > 0) {
       const torch::Tensor in_place =
-          distillation_loss(logits, batch.labels, large, {.temperature = 1, .distillation_weight = 1});
+          distillation_loss(logits, batch.labels, large, {.temperature = 1, .distillation_weight = 1},
+                            {.share = batch.share, .teacher_saw_it = true});
       sum = (1 - options_.in_place_weight) * sum + options_.in_place_weight * in_place;
     }
     if (auto finite = check_finite(sum, step_, total_steps_); !finite) return finite;

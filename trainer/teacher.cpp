@@ -73,6 +73,27 @@ std::string serialize_teacher(const NetworkModule& teacher, const Dataset& datas
   return serialize_tensors(tensors);
 }
 
+std::expected<std::shared_ptr<NetworkModule>, Error> load_built_in_teacher(const std::filesystem::path& path,
+                                                                           const Dataset& dataset) {
+  const ImageSplit& images = dataset.train;
+  const auto tensors = load_tensors(path);
+  if (!tensors || !tensors->contains("mean") || !tensors->contains("stddev")) return nullptr;
+  auto network = teacher_network({images.channels, images.height, images.width}, std::ssize(dataset.class_names));
+  if (!network) return std::unexpected(network.error());
+  const auto to_vector = [](const torch::Tensor& values) {
+    return std::vector<float>(values.data_ptr<float>(), values.data_ptr<float>() + values.numel());
+  };
+  if (tensors->at("mean").numel() == images.channels && tensors->at("stddev").numel() == images.channels) {
+    auto module = std::make_shared<NetworkModule>(std::move(*network), to_vector(tensors->at("mean")),
+                                                  to_vector(tensors->at("stddev")));
+    if (module->inherit(*tensors) == std::ssize(module->state())) {
+      module->eval();
+      return module;
+    }
+  }
+  return std::unexpected(Error{path.string() + ": this teacher was trained on other images or classes"});
+}
+
 std::expected<Classifier, Error> load_teacher(const std::filesystem::path& path, const Dataset& dataset) {
   const ImageSplit& images = dataset.train;
   const auto classes = std::ssize(dataset.class_names);
@@ -86,22 +107,9 @@ std::expected<Classifier, Error> load_teacher(const std::filesystem::path& path,
     const std::shared_ptr<NetworkModule> module = std::move(model->module);
     return [module](const torch::Tensor& batch) { return module->forward(batch); };
   }
-  if (const auto tensors = load_tensors(path); tensors && tensors->contains("mean") && tensors->contains("stddev")) {
-    auto network = teacher_network({images.channels, images.height, images.width}, classes);
-    if (!network) return std::unexpected(network.error());
-    const auto to_vector = [](const torch::Tensor& values) {
-      return std::vector<float>(values.data_ptr<float>(), values.data_ptr<float>() + values.numel());
-    };
-    if (tensors->at("mean").numel() == images.channels && tensors->at("stddev").numel() == images.channels) {
-      auto module = std::make_shared<NetworkModule>(std::move(*network), to_vector(tensors->at("mean")),
-                                                    to_vector(tensors->at("stddev")));
-      if (module->inherit(*tensors) == std::ssize(module->state())) {
-        module->eval();
-        return [module](const torch::Tensor& batch) { return module->forward(batch); };
-      }
-    }
-    return std::unexpected(Error{path.string() + ": this teacher was trained on other images or classes"});
-  }
+  const auto built_in = load_built_in_teacher(path, dataset);
+  if (!built_in) return std::unexpected(built_in.error());
+  if (*built_in) return [module = *built_in](const torch::Tensor& batch) { return module->forward(batch); };
 
   std::shared_ptr<torch::jit::Module> module;
   try {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <expected>
 #include <filesystem>
+#include <memory>
 
 #include "search/network.hpp"
 #include "trainer/dataset.hpp"
@@ -20,6 +21,11 @@ std::expected<search::Network, Error> teacher_network(const search::TensorShape&
 
 // The built-in teacher as a file of its own: weights and the data's mean and standard deviation.
 std::string serialize_teacher(const NetworkModule& teacher, const Dataset& dataset);
+
+// Loads what serialize_teacher() wrote, in evaluation mode; null: it is not such a file. Errors: other images or
+// classes.
+std::expected<std::shared_ptr<NetworkModule>, Error> load_built_in_teacher(const std::filesystem::path& path,
+                                                                           const Dataset& dataset);
 
 // Loads what serialize_teacher() or serialize_model() wrote, or a TorchScript module that takes float32 [N, C, H, W] in
 // [0, 1] and gives logits [N, classes]; tries it on two images. Errors: neither of them, other images or classes.

@@ -15,15 +15,29 @@ std::int64_t steps_of(const TrainingOptions& options, const ImageSplit& split) {
   return std::max<std::int64_t>(1, std::llround(options.epochs * static_cast<double>(split.size()) / batch));
 }
 
+namespace {
+
+std::vector<torch::Tensor> all_parameters(NetworkModule& module, const LiveTeacher* teacher) {
+  std::vector<torch::Tensor> all = module.parameters();
+  if (teacher != nullptr) {
+    for (torch::Tensor& parameter : teacher->parameters()) all.push_back(std::move(parameter));
+  }
+  return all;
+}
+
+}  // namespace
+
 Training::Training(NetworkModule& module, const ImageSplit& split, torch::Tensor soft_targets,
-                   const TrainingOptions& options)
+                   const TrainingOptions& options, std::unique_ptr<LiveTeacher> live_teacher)
     : module_(module),
       soft_targets_(std::move(soft_targets)),
+      live_teacher_(std::move(live_teacher)),
       options_(options),
       batch_size_(std::min(options.batch_size, split.size())),
       total_steps_(steps_of(options, split)),
-      batches_(split, batch_size_, options.augmentation, options.seed),
-      optimizer_(make_optimizer(module.parameters(), options.learning_rate, options.weight_decay)) {
+      batches_(split, batch_size_, options.augmentation, options.seed, loaders_for(options.augmentation)),
+      optimizer_(
+          make_optimizer(all_parameters(module, live_teacher_.get()), options.learning_rate, options.weight_decay)) {
   module_.train();
 }
 
@@ -31,9 +45,20 @@ std::expected<void, Error> Training::make_step() {
   set_learning_rate(*optimizer_, learning_rate_at(options_.learning_rate, step_, total_steps_));
   const Batch batch = batches_.next();
   torch::Tensor teacher;
-  if (soft_targets_.defined()) teacher = soft_targets_.index({batch.indices, batch.flipped}).to(torch::kFloat);
+  if (live_teacher_) {
+    teacher = live_teacher_->answer(batch.images);
+  } else if (soft_targets_.defined()) {
+    teacher = soft_targets_.index({batch.indices, batch.flipped}).to(torch::kFloat);
+  }
   optimizer_->zero_grad();
-  const torch::Tensor loss = distillation_loss(module_.forward(batch.images), batch.labels, teacher, options_.loss);
+  const torch::Tensor logits =
+      module_.forward(batch.images, live_teacher_ ? live_teacher_->student_observer() : NetworkModule::Observer());
+  torch::Tensor loss = distillation_loss(logits, batch.labels, teacher, options_.loss,
+                                         {.share = batch.share, .teacher_saw_it = live_teacher_ != nullptr});
+  if (live_teacher_) {
+    if (const torch::Tensor features = live_teacher_->feature_loss(); features.defined())
+      loss = loss + options_.feature_weight * features;
+  }
   if (auto finite = check_finite(loss, step_, total_steps_); !finite) return finite;
   loss.backward();
   if (constraint_ != nullptr) constraint_->constrain_gradients();

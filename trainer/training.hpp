@@ -12,6 +12,7 @@
 #include "trainer/batch_source.hpp"
 #include "trainer/distillation_loss.hpp"
 #include "trainer/error.hpp"
+#include "trainer/live_teacher.hpp"
 #include "trainer/network_module.hpp"
 #include "trainer/weight_constraint.hpp"
 
@@ -23,6 +24,7 @@ struct TrainingOptions {
   double learning_rate = 0.01;  // peak
   double weight_decay = 5e-4;   // not of biases and BatchNorm
   LossOptions loss;
+  double feature_weight = 1;  // of a live teacher's features in the loss
   Augmentation augmentation;
   std::uint64_t seed = 1;
 };
@@ -33,8 +35,10 @@ std::int64_t steps_of(const TrainingOptions& options, const ImageSplit& split);
 class Training {
  public:
   // `module` and `split` must outlive this. `soft_targets`: logits [N, 2, classes] of plain and mirrored images of
-  // `split`, or undefined. Sets the module to training mode.
-  Training(NetworkModule& module, const ImageSplit& split, torch::Tensor soft_targets, const TrainingOptions& options);
+  // `split`, or undefined. `live_teacher`: runs on every batch, and its answers take their place. Sets the module to
+  // training mode.
+  Training(NetworkModule& module, const ImageSplit& split, torch::Tensor soft_targets, const TrainingOptions& options,
+           std::unique_ptr<LiveTeacher> live_teacher = nullptr);
 
   std::int64_t total_steps() const { return total_steps_; }
   std::int64_t step() const { return step_; }
@@ -47,6 +51,7 @@ class Training {
  private:
   NetworkModule& module_;
   torch::Tensor soft_targets_;
+  std::unique_ptr<LiveTeacher> live_teacher_;
   TrainingOptions options_;
   std::int64_t batch_size_, total_steps_;
   std::int64_t step_ = 0;

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "gradient_check.hpp"
+
 namespace finch::trainer {
 namespace {
 
@@ -17,28 +19,59 @@ Case random_case() {
           torch::randn({5, 4}, torch::kDouble)};
 }
 
-void check_gradient(const LossOptions& options) {
+void check_gradient(const LossOptions& options, const Mixing& mixing = {}) {
   const Case example = random_case();
-  const torch::Tensor logits = example.logits.clone().requires_grad_();
-  distillation_loss(logits, example.labels, example.teacher, options).backward();
-  constexpr double kStep = 1e-5;
-  for (std::int64_t i = 0; i < 5; ++i) {
-    for (std::int64_t j = 0; j < 4; ++j) {
-      const auto loss_at = [&](double shift) {
-        torch::Tensor moved = example.logits.clone();
-        moved[i][j] += shift;
-        return distillation_loss(moved, example.labels, example.teacher, options).item<double>();
-      };
-      const double expected = (loss_at(kStep) - loss_at(-kStep)) / (2 * kStep);
-      EXPECT_NEAR(logits.grad()[i][j].item<double>(), expected, 1e-8) << i << ", " << j;
-    }
-  }
+  expect_gradient(example.logits, [&](const torch::Tensor& logits) {
+    return distillation_loss(logits, example.labels, example.teacher, options, mixing);
+  });
 }
 
 TEST(DistillationLoss, GradientAgreesWithFiniteDifferences) {
   check_gradient({.label_smoothing = 0.1, .temperature = 4, .distillation_weight = 0.7});
   check_gradient({.label_smoothing = 0, .temperature = 1, .distillation_weight = 1});
   check_gradient({.label_smoothing = 0.2, .temperature = 2, .distillation_weight = 0});
+}
+
+TEST(DistillationLoss, GradientOfMixedBatchesAndWeightedClassesToo) {
+  const LossOptions options{.label_smoothing = 0.1, .temperature = 3, .distillation_weight = 0.6};
+  check_gradient(options, {.share = 0.3});
+  check_gradient(options, {.share = 0.3, .teacher_saw_it = true});
+  LossOptions weighted = options;
+  weighted.class_weights = torch::tensor({0.5F, 2.0F, 1.0F, 0.25F});
+  check_gradient(weighted);
+  check_gradient(weighted, {.share = 0.8});
+}
+
+TEST(DistillationLoss, MixesTheTeachersProbabilitiesLikeTheLabels) {
+  const Case example = random_case();
+  const LossOptions soft{.temperature = 2, .distillation_weight = 1};
+  // What the student should answer is the mixture itself: there the divergence vanishes.
+  const torch::Tensor p = torch::softmax(example.teacher / 2, 1);
+  const torch::Tensor mixture = 0.7 * p + 0.3 * p.roll(-1, 0);
+  EXPECT_NEAR(
+      distillation_loss(2 * mixture.log(), example.labels, example.teacher, soft, {.share = 0.7}).item<double>(), 0,
+      1e-12);
+  // The labels' part is the mean of both labels' losses.
+  const auto labels_only = [&](const torch::Tensor& labels) {
+    return distillation_loss(example.logits, labels, {}, {}).item<double>();
+  };
+  EXPECT_NEAR(distillation_loss(example.logits, example.labels, {}, {}, {.share = 0.7}).item<double>(),
+              0.7 * labels_only(example.labels) + 0.3 * labels_only(example.labels.roll(-1, 0)), 1e-12);
+}
+
+TEST(DistillationLoss, BalancedClassesWeighOneOnAverage) {
+  ImageSplit split{.channels = 1, .height = 1, .width = 1, .pixels = {}, .labels = {0, 0, 0, 0, 0, 0, 1, 1, 3}};
+  const torch::Tensor weights = balanced_class_weights(split, 4);
+  EXPECT_FLOAT_EQ(weights[0].item<float>(), 9.0F / (4 * 6));
+  EXPECT_FLOAT_EQ(weights[1].item<float>(), 9.0F / (4 * 2));
+  EXPECT_FLOAT_EQ(weights[2].item<float>(), 0);
+  EXPECT_FLOAT_EQ(weights[3].item<float>(), 9.0F / 4);
+  const torch::Tensor logits = torch::zeros({9, 4});
+  const torch::Tensor labels = torch::tensor(split.labels, torch::kLong);
+  LossOptions options;
+  options.class_weights = weights;
+  // Each class gives a fourth of the loss, of those that are there.
+  EXPECT_NEAR(distillation_loss(logits, labels, {}, options).item<double>(), 0.75 * std::log(4), 1e-6);
 }
 
 TEST(DistillationLoss, IsTheFormulaOfThePaper) {
