@@ -41,6 +41,19 @@ std::expected<std::filesystem::path, Error> artifact_file(const protocol::Artifa
   return file->second;
 }
 
+std::expected<protocol::ArtifactRef, Error> write_artifact(std::string_view bytes, protocol::JobContext& context,
+                                                           const char* what) {
+  protocol::ArtifactRef artifact;
+  artifact.set_sha256(protocol::sha256_hex(bytes));
+  artifact.set_size_bytes(static_cast<std::int64_t>(bytes.size()));
+  std::ofstream file(context.output_folder() / artifact.sha256(), std::ios::binary);
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  file.close();
+  if (file) return artifact;
+  return std::unexpected(
+      Error{std::format("cannot write the {} to {}: is the disk full?", what, context.output_folder().string()), true});
+}
+
 }  // namespace
 
 AgentJobs::AgentJobs(AgentSettings settings) : settings_(std::move(settings)) {
@@ -74,6 +87,8 @@ protocol::JobResult AgentJobs::run(const protocol::Job& job, protocol::JobContex
       return run_measure(job.measure(), context);
     case protocol::Job::kEvaluate:
       return run_evaluate(job.evaluate(), context);
+    case protocol::Job::kComputeLogits:
+      return run_compute_logits(job.compute_logits(), context);
     default:
       return failed({"an agent only measures and evaluates; this job is for a trainer"});
   }
@@ -110,18 +125,9 @@ protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protoco
   measurement.set_artifact_sha256(job.model().sha256());
   if (outcome->latencies_ms.empty()) return result;  // the model does not run: a verdict without figures
 
-  const std::string raw = encode_latencies(outcome->latencies_ms);
-  const std::string raw_hash = protocol::sha256_hex(raw);
-  std::ofstream file(context.output_folder() / raw_hash, std::ios::binary);
-  file.write(raw.data(), static_cast<std::streamsize>(raw.size()));
-  file.close();
-  if (!file) {
-    return failed(
-        {std::format("cannot write the raw latencies to {}: is the disk full?", context.output_folder().string()),
-         true});
-  }
-  measurement.mutable_raw()->set_sha256(raw_hash);
-  measurement.mutable_raw()->set_size_bytes(static_cast<std::int64_t>(raw.size()));
+  auto raw = write_artifact(encode_latencies(outcome->latencies_ms), context, "raw latencies");
+  if (!raw) return failed(raw.error());
+  *measurement.mutable_raw() = std::move(*raw);
   return result;
 }
 
@@ -136,6 +142,26 @@ protocol::JobResult AgentJobs::run_evaluate(const protocol::Evaluate& job, proto
   if (!evaluation) return failed(evaluation.error());
   protocol::JobResult result;
   *result.mutable_evaluation() = std::move(*evaluation);
+  return result;
+}
+
+protocol::JobResult AgentJobs::run_compute_logits(const protocol::ComputeLogits& job, protocol::JobContext& context) {
+  const auto model = artifact_file(job.model(), context, "model");
+  if (!model) return failed(model.error());
+  const auto images = artifact_file(job.images(), context, "images");
+  if (!images) return failed(images.error());
+  const auto logits = compute_logits(
+      *model, *images, job.mirrored(), job.deploy(), settings_.launcher, settings_.libraries,
+      [&](double share) { context.progress(share, "asking the teacher"); }, context.stop_token());
+  if (!logits) return failed(logits.error());
+  const std::string_view bytes(reinterpret_cast<const char*>(logits->values.data()),
+                               logits->values.size() * sizeof(float));
+  auto artifact = write_artifact(bytes, context, "logits");
+  if (!artifact) return failed(artifact.error());
+  protocol::JobResult result;
+  *result.mutable_computed_logits()->mutable_logits() = std::move(*artifact);
+  result.mutable_computed_logits()->set_classes(logits->classes);
+  result.mutable_computed_logits()->set_seconds(logits->seconds);
   return result;
 }
 

@@ -36,6 +36,7 @@ class AgentJobs : public protocol::JobHandler {
  private:
   protocol::JobResult run_measure(const protocol::Measure& job, protocol::JobContext& context);
   protocol::JobResult run_evaluate(const protocol::Evaluate& job, protocol::JobContext& context);
+  protocol::JobResult run_compute_logits(const protocol::ComputeLogits& job, protocol::JobContext& context);
 
   AgentSettings settings_;
   protocol::DeviceDescription device_;  // as it was at the start

@@ -7,6 +7,25 @@
 #include "protocol/farm.pb.h"
 
 namespace finch::agent {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+LaunchRequest request_for(const std::filesystem::path& model, const protocol::Deploy& deploy,
+                          const RuntimeLibraries& libraries) {
+  LaunchRequest request;
+  request.set_runtime(deploy.runtime());
+  request.set_library(library_of(libraries, deploy.runtime()));
+  request.set_model(model.string());
+  request.set_provider(deploy.provider());
+  request.set_threads(deploy.threads());
+  request.set_batch(deploy.batch());
+  return request;
+}
+
+}  // namespace
 
 std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path& model,
                                                     const std::filesystem::path& test_set,
@@ -16,13 +35,7 @@ std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path&
                                                     std::stop_token stop) {
   if (auto good = check_deploy(deploy); !good) return std::unexpected(good.error());
   const auto start = std::chrono::steady_clock::now();
-  LaunchRequest request;
-  request.set_runtime(deploy.runtime());
-  request.set_library(library_of(libraries, deploy.runtime()));
-  request.set_model(model.string());
-  request.set_provider(deploy.provider());
-  request.set_threads(deploy.threads());
-  request.set_batch(deploy.batch());
+  LaunchRequest request = request_for(model, deploy, libraries);
   request.mutable_evaluate()->set_test_set(test_set.string());
   const auto event = launcher(request, on_progress, stop);
   if (!event) return std::unexpected(event.error());
@@ -33,8 +46,28 @@ std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path&
   evaluation.set_samples(event->evaluate().samples());
   evaluation.set_top1(static_cast<double>(event->evaluate().correct()) /
                       static_cast<double>(event->evaluate().samples()));
-  evaluation.set_seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  evaluation.set_seconds(seconds_since(start));
   return evaluation;
+}
+
+std::expected<ModelLogits, Error> compute_logits(const std::filesystem::path& model,
+                                                 const std::filesystem::path& images, bool mirrored,
+                                                 const protocol::Deploy& deploy, const Launcher& launcher,
+                                                 const RuntimeLibraries& libraries,
+                                                 const std::function<void(double)>& on_progress, std::stop_token stop) {
+  if (auto good = check_deploy(deploy); !good) return std::unexpected(good.error());
+  const auto start = std::chrono::steady_clock::now();
+  LaunchRequest request = request_for(model, deploy, libraries);
+  request.mutable_logits()->set_images(images.string());
+  request.mutable_logits()->set_mirrored(mirrored);
+  const auto event = launcher(request, on_progress, stop);
+  if (!event) return std::unexpected(event.error());
+  if (!event->has_logits() || event->logits().classes() <= 0 || event->logits().values().empty()) {
+    return std::unexpected(Error{"the measuring process gave an incomplete result", true});
+  }
+  return ModelLogits{.values = {event->logits().values().begin(), event->logits().values().end()},
+                     .classes = event->logits().classes(),
+                     .seconds = seconds_since(start)};
 }
 
 }  // namespace finch::agent

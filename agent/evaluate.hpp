@@ -1,10 +1,12 @@
-// Accuracy of one model file over a test set, run by the deployed runtime in a process of its own. Thread safe.
+// Accuracy and answers of one model file over a set of images, run by the deployed runtime in a process of its own.
+// Thread safe.
 #pragma once
 
 #include <expected>
 #include <filesystem>
 #include <functional>
 #include <stop_token>
+#include <vector>
 
 #include "agent/error.hpp"
 #include "agent/inference_runtime.hpp"
@@ -21,5 +23,18 @@ std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path&
                                                     const RuntimeLibraries& libraries,
                                                     const std::function<void(double)>& on_progress,
                                                     std::stop_token stop);
+
+struct ModelLogits {
+  std::vector<float> values;  // [views, N, classes]: of the images and, where asked for, of them mirrored
+  std::int64_t classes = 0;
+  double seconds = 0;
+};
+
+// Its logits over `images`, a serialized finch.protocol.ImageSet. Errors: as above.
+std::expected<ModelLogits, Error> compute_logits(const std::filesystem::path& model,
+                                                 const std::filesystem::path& images, bool mirrored,
+                                                 const protocol::Deploy& deploy, const Launcher& launcher,
+                                                 const RuntimeLibraries& libraries,
+                                                 const std::function<void(double)>& on_progress, std::stop_token stop);
 
 }  // namespace finch::agent

@@ -40,16 +40,29 @@ std::string dimensions(std::span<const std::int64_t> shape) {
   return text;
 }
 
-}  // namespace
-
-std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, const std::filesystem::path& test_set,
-                                                   int batch, const std::function<void(double)>& on_progress) {
+std::expected<protocol::ImageSet, Error> read_images(const std::filesystem::path& path) {
   protocol::ImageSet set;
-  std::ifstream file(test_set, std::ios::binary);
+  std::ifstream file(path, std::ios::binary);
   if (!file || !set.ParseFromIstream(&file)) {
-    return std::unexpected(Error{std::format("test set {}: not readable or damaged", test_set.string())});
+    return std::unexpected(Error{std::format("test set {}: not readable or damaged", path.string())});
   }
-  if (auto good = check(set, test_set); !good) return std::unexpected(good.error());
+  if (auto good = check(set, path); !good) return std::unexpected(good.error());
+  return set;
+}
+
+// Every image left to right.
+void mirror(protocol::ImageSet& set) {
+  const auto width = static_cast<std::ptrdiff_t>(set.width());
+  std::string& pixels = *set.mutable_pixels();
+  for (auto row = pixels.begin(); row != pixels.end(); row += width) std::reverse(row, row + width);
+}
+
+// The logits of images first .. first + logits.size() / classes - 1.
+using OnLogits = std::function<void(std::int64_t first, std::span<const float> logits, std::size_t classes)>;
+
+// Runs the model over all images, batch by batch.
+std::expected<void, Error> run_over(InferenceSession& session, const protocol::ImageSet& set, int batch,
+                                    const std::function<void(double)>& on_progress, const OnLogits& on_logits) {
   if (session.inputs().size() != 1 || session.inputs()[0].type != ElementType::kFloat32) {
     return std::unexpected(Error{"only a model with one float32 input can be evaluated"});
   }
@@ -66,12 +79,10 @@ std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, co
     return std::unexpected(
         Error{std::format("the test set's images are {}, the model takes {}", dimensions(image), dimensions(*shape))});
   }
-
   const std::int64_t samples = set.labels_size();
   const auto pixels = static_cast<std::size_t>(image[0] * image[1] * image[2]);
   const std::int64_t full_batch = (*shape)[0];
   std::vector<float> input(static_cast<std::size_t>(full_batch) * pixels);
-  std::int64_t correct = 0;
   int last_percent = -1;
   for (std::int64_t first = 0; first < samples; first += full_batch) {
     const std::int64_t count = std::min(full_batch, samples - first);
@@ -94,18 +105,54 @@ std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, co
           Error{std::format("the model's output is {}; [N, classes] is expected", dimensions(logits->shape))});
     }
     const auto classes = static_cast<std::size_t>(logits->shape[1]);
-    for (std::int64_t i = 0; i < count; ++i) {
-      const auto row = std::span(logits->values).subspan(static_cast<std::size_t>(i) * classes, classes);
-      const auto best = std::ranges::max_element(row) - row.begin();
-      if (best == set.labels(static_cast<int>(first + i))) ++correct;
-    }
+    on_logits(first, std::span(logits->values).first(static_cast<std::size_t>(count) * classes), classes);
     const int percent = static_cast<int>(100 * (first + count) / samples);
     if (percent != last_percent) on_progress(percent / 100.0);
     last_percent = percent;
   }
+  return {};
+}
+
+}  // namespace
+
+std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, const std::filesystem::path& test_set,
+                                                   int batch, const std::function<void(double)>& on_progress) {
+  const auto set = read_images(test_set);
+  if (!set) return std::unexpected(set.error());
   LaunchEvent event;
-  event.mutable_evaluate()->set_correct(correct);
-  event.mutable_evaluate()->set_samples(samples);
+  EvaluateResult& result = *event.mutable_evaluate();
+  const auto count_correct = [&](std::int64_t first, std::span<const float> logits, std::size_t classes) {
+    for (std::size_t at = 0; at < logits.size(); at += classes) {
+      const auto row = logits.subspan(at, classes);
+      const auto best = std::ranges::max_element(row) - row.begin();
+      if (best == set->labels(static_cast<int>(first++))) result.set_correct(result.correct() + 1);
+    }
+  };
+  if (auto ran = run_over(session, *set, batch, on_progress, count_correct); !ran) return std::unexpected(ran.error());
+  result.set_samples(set->labels_size());
+  return event;
+}
+
+std::expected<LaunchEvent, Error> logits_of_session(InferenceSession& session, const std::filesystem::path& images,
+                                                    int batch, bool mirrored,
+                                                    const std::function<void(double)>& on_progress) {
+  auto set = read_images(images);
+  if (!set) return std::unexpected(set.error());
+  // A model that is made for one batch size is run with it.
+  if (!session.inputs().empty() && !session.inputs()[0].shape.empty() && session.inputs()[0].shape[0] > 0)
+    batch = static_cast<int>(session.inputs()[0].shape[0]);
+  LaunchEvent event;
+  LogitsResult& result = *event.mutable_logits();
+  const auto keep = [&](std::int64_t, std::span<const float> logits, std::size_t classes) {
+    result.set_classes(static_cast<std::int64_t>(classes));
+    result.mutable_values()->Add(logits.begin(), logits.end());
+  };
+  const double views = mirrored ? 2 : 1;
+  for (int view = 0; view < views; ++view) {
+    if (view == 1) mirror(*set);
+    const auto progress = [&](double fraction) { on_progress((view + fraction) / views); };
+    if (auto ran = run_over(session, *set, batch, progress, keep); !ran) return std::unexpected(ran.error());
+  }
   return event;
 }
 

@@ -1,4 +1,4 @@
-// Top-1 accuracy of a loaded model over an image set. Not thread safe.
+// Top-1 accuracy and answers of a loaded model over an image set. Not thread safe.
 #pragma once
 
 #include <expected>
@@ -15,5 +15,11 @@ namespace finch::agent {
 // batch is filled up when the model's batch is fixed. Errors: a damaged set, shapes that do not fit the model.
 std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, const std::filesystem::path& test_set,
                                                    int batch, const std::function<void(double)>& on_progress);
+
+// Its logits over the images and, where `mirrored`, over the images mirrored left to right. `batch`: of a model that
+// leaves it free. Errors: as above.
+std::expected<LaunchEvent, Error> logits_of_session(InferenceSession& session, const std::filesystem::path& images,
+                                                    int batch, bool mirrored,
+                                                    const std::function<void(double)>& on_progress);
 
 }  // namespace finch::agent

@@ -108,7 +108,7 @@ LaunchRequest limited(const LaunchSettings& settings, LaunchRequest request) {
   limits.set_memory_bytes(settings.memory_bytes ? *settings.memory_bytes : memory_to_spare(SystemFiles()));
   if (settings.processor_time) {
     limits.set_processor_seconds(settings.processor_time->count());
-  } else if (!request.has_evaluate()) {
+  } else if (!request.has_evaluate() && !request.has_logits()) {
     limits.set_processor_seconds(kSecondsAThread * std::max(request.threads(), 1));
   }
   return request;
@@ -197,6 +197,7 @@ std::expected<LaunchEvent, Error> launch(const LaunchSettings& settings, const L
           if (event.has_latency()) {
             event.mutable_latency()->mutable_candidate_ms()->Swap(samples.mutable_candidate_ms());
           }
+          if (event.has_logits()) event.mutable_logits()->mutable_values()->Swap(samples.mutable_candidate_ms());
           if (event.has_steady()) event.mutable_steady()->mutable_latency_ms()->Swap(samples.mutable_candidate_ms());
           return event;
       }

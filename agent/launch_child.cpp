@@ -245,12 +245,13 @@ bool send(const LaunchEvent& event) {
   return write_launch_message(kEventDescriptor, event);
 }
 
-// The latencies go ahead in pieces: a frame is limited.
+// Latencies and logits go ahead in pieces: a frame is limited.
 bool send_result(LaunchEvent& result) {
   constexpr int kValuesAMessage = 100'000;
   google::protobuf::RepeatedField<double> all;
   if (result.has_latency()) all.Swap(result.mutable_latency()->mutable_candidate_ms());
   if (result.has_steady()) all.Swap(result.mutable_steady()->mutable_latency_ms());
+  if (result.has_logits()) all.Swap(result.mutable_logits()->mutable_values());
   for (int first = 0; first < all.size(); first += kValuesAMessage) {
     LaunchEvent piece;
     const int last = std::min(first + kValuesAMessage, all.size());
@@ -279,6 +280,12 @@ std::expected<LaunchEvent, Error> perform_launch(const LaunchRequest& request, I
       auto session = load_candidate(request, backend);
       if (!session) return std::unexpected(session.error());
       return evaluate_session(**session, request.evaluate().test_set(), request.batch(), on_progress);
+    }
+    case LaunchRequest::kLogits: {
+      auto session = load_candidate(request, backend);
+      if (!session) return std::unexpected(session.error());
+      return logits_of_session(**session, request.logits().images(), request.batch(), request.logits().mirrored(),
+                               on_progress);
     }
     case LaunchRequest::TASK_NOT_SET:
       break;

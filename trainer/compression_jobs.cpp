@@ -100,7 +100,7 @@ Result read_model(const protocol::ReadModel& job, const Dataset& dataset, const 
                                              classes, dataset.class_names.size())});
   }
   if (auto written = write_model(*model, dataset, output, 0.5, read); !written) return std::unexpected(written.error());
-  auto images = write_image_set(dataset.validation, dataset.class_names, output);
+  auto images = write_image_set({&dataset.validation}, dataset.class_names, output);
   if (!images) return std::unexpected(images.error());
   *read.mutable_validation_set() = std::move(*images);
   read.set_seconds(clock.seconds());
@@ -126,7 +126,7 @@ Result compress_model(const protocol::CompressModel& job, const Dataset& dataset
   protocol::Recipe recipe = job.recipe();
   if (job.step() == "distill") recipe.set_epochs(job.amount());
   if (recipe.epochs() > 0) {
-    const auto options = training_options(recipe);
+    const auto options = training_options(recipe, dataset);
     if (!options) return std::unexpected(options.error());
     task.training = *options;
     if (job.has_soft_targets()) {

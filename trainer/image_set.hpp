@@ -1,4 +1,4 @@
-// A split as an artifact, for devices to test files on. Not thread safe.
+// Splits as an artifact, for devices to test files on. Not thread safe.
 #pragma once
 
 #include <expected>
@@ -12,8 +12,9 @@
 
 namespace finch::trainer {
 
-// A serialized protocol::ImageSet. Errors: more pixels than a message can hold, not writable.
-std::expected<protocol::ArtifactRef, Error> write_image_set(const ImageSplit& split,
+// A serialized protocol::ImageSet, one split behind the other. Errors: more pixels than a message can hold, not
+// writable. REQUIRES: at least one split; all of one shape.
+std::expected<protocol::ArtifactRef, Error> write_image_set(const std::vector<const ImageSplit*>& splits,
                                                             const std::vector<std::string>& class_names,
                                                             JobOutput& output);
 

@@ -4,6 +4,7 @@
 #include <format>
 
 #include "search/search_space.hpp"
+#include "trainer/randaugment.hpp"
 
 namespace finch::trainer {
 
@@ -48,10 +49,11 @@ DataSource data_source(const protocol::DataSpec& spec) {
   return {.format = spec.format(),
           .path = spec.path(),
           .validation_samples = spec.validation_samples(),
-          .seed = spec.seed()};
+          .seed = spec.seed(),
+          .corrupt = spec.skip_corrupt() ? CorruptImages::skip : CorruptImages::refuse};
 }
 
-std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& recipe) {
+std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& recipe, const Dataset& dataset) {
   struct Range {
     const char* name;
     double value, low, high;
@@ -65,6 +67,12 @@ std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& r
       Range{"distillation_weight", recipe.distillation_weight(), 0, 1},
       Range{"temperature", recipe.distillation_weight() > 0 ? recipe.temperature() : 1, 1e-3, 1e3},
       Range{"crop_padding", static_cast<double>(recipe.crop_padding()), 0, 1 << 10},
+      Range{"randaugment_operations", static_cast<double>(recipe.randaugment_operations()), 0, 100},
+      Range{"randaugment_magnitude", recipe.randaugment_magnitude(), 0, kGreatestMagnitude},
+      Range{"random_erasing", recipe.random_erasing(), 0, 1},
+      Range{"mixup", recipe.mixup(), 0, 1e3},
+      Range{"cutmix", recipe.cutmix(), 0, 1e3},
+      Range{"feature_weight", recipe.feature_weight(), 0, 1e6},
   };
   for (const Range& range : ranges) {
     if (!(range.value >= range.low && range.value <= range.high)) {
@@ -72,15 +80,26 @@ std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& r
                                                range.value, range.low, range.high)});
     }
   }
-  return TrainingOptions{.epochs = recipe.epochs(),
-                         .batch_size = recipe.batch_size(),
-                         .learning_rate = recipe.learning_rate(),
-                         .weight_decay = recipe.weight_decay(),
-                         .loss = {.label_smoothing = recipe.label_smoothing(),
-                                  .temperature = recipe.temperature(),
-                                  .distillation_weight = recipe.distillation_weight()},
-                         .augmentation = {.flip = recipe.flip(), .crop_padding = recipe.crop_padding()},
-                         .seed = recipe.seed()};
+  TrainingOptions options{.epochs = recipe.epochs(),
+                          .batch_size = recipe.batch_size(),
+                          .learning_rate = recipe.learning_rate(),
+                          .weight_decay = recipe.weight_decay(),
+                          .loss = {.label_smoothing = recipe.label_smoothing(),
+                                   .temperature = recipe.temperature(),
+                                   .distillation_weight = recipe.distillation_weight(),
+                                   .class_weights = {}},
+                          .feature_weight = recipe.feature_weight(),
+                          .augmentation = {.flip = recipe.flip(),
+                                           .crop_padding = recipe.crop_padding(),
+                                           .randaugment_operations = recipe.randaugment_operations(),
+                                           .randaugment_magnitude = recipe.randaugment_magnitude(),
+                                           .random_erasing = recipe.random_erasing(),
+                                           .mixup = recipe.mixup(),
+                                           .cutmix = recipe.cutmix()},
+                          .seed = recipe.seed()};
+  if (recipe.balanced_classes())
+    options.loss.class_weights = balanced_class_weights(dataset.train, std::ssize(dataset.class_names));
+  return options;
 }
 
 std::expected<std::unique_ptr<search::SearchSpace>, Error> search_space(const protocol::SpaceSpec& spec,

@@ -15,8 +15,8 @@ namespace finch::trainer {
 
 DataSource data_source(const protocol::DataSpec& spec);
 
-// Errors: a value out of its range, named.
-std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& recipe);
+// Errors: a value out of its range, named. The data: for the classes' weights.
+std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& recipe, const Dataset& dataset);
 
 // Errors: what the space says; a space made for other images or classes than the data has.
 std::expected<std::unique_ptr<search::SearchSpace>, Error> search_space(const protocol::SpaceSpec& space,

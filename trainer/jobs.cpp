@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <format>
 #include <new>
+#include <ranges>
 #include <thread>
 
 #include "protocol/artifact_store.hpp"
@@ -22,6 +23,7 @@
 #include "trainer/supernet.hpp"
 #include "trainer/supernet_training.hpp"
 #include "trainer/teacher.hpp"
+#include "trainer/teacher_ensemble.hpp"
 #include "trainer/training_checkpoint.hpp"
 
 namespace finch::trainer {
@@ -81,6 +83,31 @@ struct JobRun {
     return load_soft_targets(*path, dataset, job.recipe().flip());
   }
 
+  // That runs on every batch; null: none.
+  std::expected<std::unique_ptr<LiveTeacher>, Error> live_teacher_of(const protocol::TrainCandidate& job,
+                                                                     const search::Network& student) const {
+    const auto kind = parse_feature_kind(job.recipe().distillation());
+    if (!kind) return std::unexpected(kind.error());
+    if (!job.has_teacher()) {
+      if (*kind == FeatureKind::none) return nullptr;
+      return std::unexpected(Error{"features are to be distilled, but the job names no teacher"});
+    }
+    const auto path = input(job.teacher());
+    if (!path) return std::unexpected(path.error());
+    if (*kind == FeatureKind::none) {
+      auto teacher = load_teacher(*path, dataset);
+      if (!teacher) return std::unexpected(teacher.error());
+      return std::make_unique<LiveTeacher>(std::move(*teacher));
+    }
+    auto teacher = load_built_in_teacher(*path, dataset);
+    if (!teacher) return std::unexpected(teacher.error());
+    if (!*teacher) {
+      return std::unexpected(Error{"a TorchScript teacher shows its answers alone; distillation = \"" +
+                                   job.recipe().distillation() + "\" needs one that Finch trained"});
+    }
+    return LiveTeacher::with_features(std::move(*teacher), student, *kind);
+  }
+
   // Writes the files of all precisions and appends them to `files`; gives the number of flushed weights.
   std::expected<std::int64_t, Error> write_models(NetworkModule& module, const OnnxMetadata& metadata,
                                                   const auto& precisions,
@@ -118,7 +145,10 @@ struct JobRun {
     facts.mutable_stddev()->Add(dataset.stddev.begin(), dataset.stddev.end());
     facts.set_data_hash(dataset.data_hash);
 
-    auto artifact = write_image_set(dataset.test, dataset.class_names, output);
+    constexpr std::size_t kMostNamed = 5;
+    for (const std::string& why : dataset.skipped | std::views::take(kMostNamed)) facts.add_skipped_images(why);
+    facts.set_skipped(std::ssize(dataset.skipped));
+    auto artifact = write_image_set({&dataset.test}, dataset.class_names, output);
     if (!artifact) return std::unexpected(artifact.error());
     *facts.mutable_test_set() = std::move(*artifact);
     return result;
@@ -130,41 +160,61 @@ struct JobRun {
     const ActiveClock clock;
     JobResult result;
     protocol::TrainedTeacher& trained = *result.mutable_trained_teacher();
-    std::unique_ptr<NetworkModule> module;
-    Classifier teacher;
-    double trained_until = 0;
-    if (job.has_torchscript()) {
-      auto path = input(job.torchscript());
+    const bool mirrored = job.recipe().flip();
+    std::vector<TeacherAnswers> answers;
+    const auto answer = [&](const Classifier& teacher, double begin, double end) {
+      answers.push_back(answers_of(teacher, dataset, mirrored, output.part(begin, end, "computing soft targets")));
+    };
+    const int given = job.torchscript_size() + job.logits_size();
+    for (const protocol::ArtifactRef& file : job.torchscript()) {
+      const auto path = input(file);
       if (!path) return std::unexpected(path.error());
-      auto loaded = load_teacher(*path, dataset);
-      if (!loaded) return std::unexpected(loaded.error());
-      teacher = std::move(*loaded);
-      *trained.mutable_model() = job.torchscript();
-    } else {
-      const auto options = training_options(job.recipe());
+      const auto teacher = load_teacher(*path, dataset);
+      if (!teacher) return std::unexpected(teacher.error());
+      const auto done = static_cast<double>(answers.size());
+      answer(*teacher, done / given, (done + 1) / given);
+      if (given == 1) *trained.mutable_model() = file;
+    }
+    for (const protocol::ArtifactRef& file : job.logits()) {
+      const auto path = input(file);
+      if (!path) return std::unexpected(path.error());
+      auto read = read_answers(*path, dataset, mirrored);
+      if (!read) return std::unexpected(read.error());
+      answers.push_back(std::move(*read));
+    }
+    if (given == 0) {
+      const auto options = training_options(job.recipe(), dataset);
       if (!options) return std::unexpected(options.error());
       auto network = teacher_network({dataset.train.channels, dataset.train.height, dataset.train.width},
                                      std::ssize(dataset.class_names));
       if (!network) return std::unexpected(network.error());
       torch::manual_seed(options->seed);
-      module = std::make_unique<NetworkModule>(std::move(*network), dataset.mean, dataset.stddev);
-      Training training(*module, dataset.train, {}, *options);
+      NetworkModule module(std::move(*network), dataset.mean, dataset.stddev);
+      Training training(module, dataset.train, {}, *options);
       // Soft targets are one or two forward passes over the data; a pass costs a third of an epoch.
-      trained_until = options->epochs / (options->epochs + (options->augmentation.flip ? 0.75 : 0.375));
+      const double trained_until = options->epochs / (options->epochs + (mirrored ? 0.75 : 0.375));
       if (auto ran = run(training, output.part(0, trained_until, "training the teacher")); !ran)
         return std::unexpected(ran.error());
-      teacher = classifier(*module);
-      auto artifact = output.write(serialize_teacher(*module, dataset));
+      auto artifact = output.write(serialize_teacher(module, dataset));
       if (!artifact) return std::unexpected(artifact.error());
       *trained.mutable_model() = std::move(*artifact);
+      answer(classifier(module), trained_until, 1);
     }
-    trained.set_validation_top1(top1(teacher, dataset.validation));
-    const torch::Tensor soft_targets = compute_soft_targets(teacher, dataset.train, job.recipe().flip(),
-                                                            output.part(trained_until, 1, "computing soft targets"));
-    auto artifact = output.write(serialize_soft_targets(soft_targets, dataset));
+    const TeacherAnswers all = ensemble(answers, job.recipe().temperature());
+    const torch::Tensor labels = torch::tensor(dataset.validation.labels, torch::kLong);
+    trained.set_validation_top1(all.validation.argmax(1).eq(labels).to(torch::kDouble).mean().item<double>());
+    auto artifact = output.write(serialize_soft_targets(all.train, dataset));
     if (!artifact) return std::unexpected(artifact.error());
     *trained.mutable_soft_targets() = std::move(*artifact);
     trained.set_seconds(clock.seconds());
+    return result;
+  }
+
+  Served export_images() {
+    auto artifact = write_image_set({&dataset.train, &dataset.validation}, dataset.class_names, output);
+    if (!artifact) return std::unexpected(artifact.error());
+    JobResult result;
+    *result.mutable_exported_images()->mutable_images() = std::move(*artifact);
     return result;
   }
 
@@ -182,7 +232,7 @@ struct JobRun {
 
   Served train_candidate(const protocol::TrainCandidate& job) {
     if (auto valid = need_validation(); !valid) return std::unexpected(valid.error());
-    const auto options = training_options(job.recipe());
+    const auto options = training_options(job.recipe(), dataset);
     if (!options) return std::unexpected(options.error());
     auto network = decode(job.space(), job.genotype(), dataset);
     if (!network) return std::unexpected(network.error());
@@ -200,7 +250,9 @@ struct JobRun {
     }
     const auto soft_targets = soft_targets_of(job);
     if (!soft_targets) return std::unexpected(soft_targets.error());
-    Training training(module, dataset.train, *soft_targets, *options);
+    auto live_teacher = live_teacher_of(job, module.network());
+    if (!live_teacher) return std::unexpected(live_teacher.error());
+    Training training(module, dataset.train, *soft_targets, *options, std::move(*live_teacher));
     const auto timing = run(training, output.part(0, 0.95, "training"));
     if (!timing) return std::unexpected(timing.error());
     trained.set_seconds(timing->seconds);
@@ -222,7 +274,7 @@ struct JobRun {
   }
 
   Served train_supernet(const protocol::TrainSupernet& job) {
-    const auto options = training_options(job.recipe());
+    const auto options = training_options(job.recipe(), dataset);
     if (!options) return std::unexpected(options.error());
     const auto space = search_space(job.space(), dataset);
     if (!space) return std::unexpected(space.error());
@@ -283,7 +335,7 @@ struct JobRun {
   }
 
   Served time_training(const protocol::TimeTraining& job) {
-    auto options = training_options(job.recipe());
+    auto options = training_options(job.recipe(), dataset);
     if (!options) return std::unexpected(options.error());
     if (job.steps() < 1) return std::unexpected(Error{"at least one training step must be timed"});
     auto network = decode(job.space(), job.genotype(), dataset);
@@ -315,6 +367,8 @@ struct JobRun {
         return inspect();
       case protocol::Job::kTrainTeacher:
         return train_teacher(job.train_teacher());
+      case protocol::Job::kExportImages:
+        return export_images();
       case protocol::Job::kExportRandom:
         return export_random(job.export_random());
       case protocol::Job::kTrainCandidate:
@@ -343,6 +397,8 @@ const protocol::DataSpec* data_of(const protocol::Job& job) {
       return &job.inspect_data().data();
     case protocol::Job::kTrainTeacher:
       return &job.train_teacher().data();
+    case protocol::Job::kExportImages:
+      return &job.export_images().data();
     case protocol::Job::kExportRandom:
       return &job.export_random().data();
     case protocol::Job::kTrainCandidate:

@@ -89,9 +89,13 @@ int work(const WorkerSettings& settings) {
   return done ? kDone : complain(kFailed, done.error().message);
 }
 
-int inspect(const std::string& format, const std::string& path, bool json) {
-  const auto dataset = trainer::load_dataset({.format = format, .path = path});
+int inspect(const std::string& format, const std::string& path, bool skip_corrupt, bool json) {
+  const auto dataset =
+      trainer::load_dataset({.format = format,
+                             .path = path,
+                             .corrupt = skip_corrupt ? trainer::CorruptImages::skip : trainer::CorruptImages::refuse});
   if (!dataset) return complain(kUsage, dataset.error().message);
+  for (const std::string& why : dataset->skipped) std::println(stderr, "left out: {}", why);
   const trainer::ImageSplit& train = dataset->train;
   if (json) {
     const nlohmann::ordered_json facts = {
@@ -103,6 +107,7 @@ int inspect(const std::string& format, const std::string& path, bool json) {
         {"class_names", dataset->class_names},
         {"train_samples", train.size()},
         {"test_samples", dataset->test.size()},
+        {"skipped", dataset->skipped.size()},
         {"data_hash", dataset->data_hash},
     };
     std::println("{}", facts.dump(2));
@@ -132,11 +137,14 @@ int main(int argc, char** argv) {
   CLI::App& inspector = *app.add_subcommand("inspect", "say what a data set holds");
   inspector.footer("Example:\n  finch-trainer inspect --format idx /usr/share/datasets/fashion-mnist --json");
   std::string format = "idx", path;
-  bool json = false;
-  inspector.add_option("--format", format, "idx (files of MNIST's kind) or folder (one folder of images a class)")
-      ->check(CLI::IsMember({"idx", "folder"}))
+  bool json = false, skip_corrupt = false;
+  inspector
+      .add_option("--format", format,
+                  "idx (files of MNIST's kind), cifar10, cifar100, or folder (one folder of images a class)")
+      ->check(CLI::IsMember({"idx", "folder", "cifar10", "cifar100"}))
       ->capture_default_str();
   inspector.add_option("path", path, "folder of the data set")->type_name("DIR")->required();
+  inspector.add_flag("--skip-corrupt", skip_corrupt, "name images that cannot be read, and go on without them");
   inspector.add_flag("--json", json, "for programs to read");
 
   CLI::App& server = *app.add_subcommand("serve-jobs", "the child that trains; started by finch-trainer")->group("");
@@ -148,7 +156,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kDone : kUsage;
   }
-  if (inspector.parsed()) return inspect(format, path, json);
+  if (inspector.parsed()) return inspect(format, path, skip_corrupt, json);
   if (server.parsed()) {
     trainer::JobServer jobs(checkpoints);
     return protocol::serve_jobs([&](const auto& request, const auto& emit) { jobs.serve(request, emit); });

@@ -256,43 +256,11 @@ CampaignRun::Step CampaignRun::read_data() {
   say(std::format("data: {} classes, {} training, {} validation, {} test images of {} x {}", facts.class_names_size(),
                   facts.train_samples(), facts.validation_samples(), facts.test_samples(), facts.height(),
                   facts.width()));
-  return record("data", {{"result", to_json(facts)}});
-}
-
-CampaignRun::Step CampaignRun::settle_teacher(const Home& home) {
-  const TeacherConfig& teacher = state_.config.teacher;
-  if (!teacher.enabled || state_.config.train.distillation_weight == 0)
-    return record("teacher", nlohmann::json::object());
-  JobRequest request{.job = {},
-                     .target = "",
-                     .priority = 90,
-                     .depends_on = state_.data->data_hash(),
-                     .description = "training the teacher"};
-  protocol::TrainTeacher& job = *request.job.mutable_train_teacher();
-  *job.mutable_data() = data_spec();
-  *job.mutable_recipe() = recipe(teacher.epochs);
-  job.mutable_recipe()->set_learning_rate(teacher.learning_rate);
-  if (teacher.torchscript) {
-    if (!torchscript_) {
-      const auto added = protocol::ArtifactStore(home.artifacts()).add_file(*teacher.torchscript);
-      if (!added) return std::unexpected(Error{added.error().message});
-      torchscript_.emplace();
-      torchscript_->set_sha256(*added);
-      torchscript_->set_size_bytes(static_cast<std::int64_t>(std::filesystem::file_size(*teacher.torchscript)));
-    }
-    *job.mutable_torchscript() = *torchscript_;
-    request.description = "loading the teacher";
+  for (const std::string& why : facts.skipped_images()) {
+    if (auto noted = note("image left out: " + why); !noted) return noted;
   }
-  const auto done = board_->result_of(request);
-  if (!done) return std::unexpected(done.error());
-  if (!*done) return {};
-  const protocol::JobResult& result = (*done)->result;
-  if (result.has_failure()) return std::unexpected(Error{"the teacher: " + result.failure().message()});
-  say(std::format("teacher{}: {:.2f} % on the validation split", (*done)->reused ? " (reused)" : "",
-                  100 * result.trained_teacher().validation_top1()));
-  return record("teacher", {{"result", to_json(result.trained_teacher())},
-                            {"reused", (*done)->reused},
-                            {"paused_seconds", (*done)->reused ? 0 : result.paused_seconds()}});
+  if (facts.skipped() > 0) say(std::format("data: {} images cannot be read and are left out", facts.skipped()));
+  return record("data", {{"result", to_json(facts)}});
 }
 
 CampaignRun::Step CampaignRun::train_supernet() {
@@ -327,6 +295,7 @@ protocol::DataSpec CampaignRun::data_spec() const {
   spec.set_format(state_.config.data.format);
   spec.set_path(state_.config.data.path);
   spec.set_validation_samples(state_.config.data.validation_samples);
+  spec.set_skip_corrupt(state_.config.data.corrupt == "skip");
   spec.set_seed(1);  // the split belongs to the data, not to the campaign: results stay comparable across seeds
   return spec;
 }
@@ -343,6 +312,12 @@ protocol::Recipe CampaignRun::recipe(double epochs) const {
   recipe.set_distillation_weight(train.distillation_weight);
   recipe.set_flip(train.flip);
   recipe.set_crop_padding(static_cast<int>(train.crop_padding));
+  recipe.set_randaugment_operations(static_cast<int>(train.randaugment_operations));
+  if (train.randaugment_operations > 0) recipe.set_randaugment_magnitude(train.randaugment_magnitude);
+  recipe.set_random_erasing(train.random_erasing);
+  recipe.set_mixup(train.mixup);
+  recipe.set_cutmix(train.cutmix);
+  recipe.set_balanced_classes(train.class_weights == "balanced");
   recipe.set_threads(static_cast<int>(train.threads));
   recipe.set_seed(state_.config.seed);
   return recipe;

@@ -46,6 +46,16 @@ class CampaignRun : public Campaign {
   Step check_device(const DeviceConfig& wanted, const protocol::DeviceDescription& device) const;
   Step read_data();
   Step settle_teacher(const Home& home);
+  struct KnownTeacher {
+    protocol::ArtifactRef file;
+    bool onnx = false;
+  };
+  // That [teacher] names, as artifacts.
+  std::expected<const std::vector<KnownTeacher>*, Error> known_teachers(const Home& home);
+  // Of an ONNX file over the training and validation images; nothing: they are being computed.
+  std::expected<std::optional<protocol::ArtifactRef>, Error> answers_of(const protocol::ArtifactRef& model);
+  // As the student needs it: its answers, or itself.
+  void add_teacher(protocol::TrainCandidate& job) const;
   Step train_supernet();
 
   Step search_stage(FarmStore& store);
@@ -104,7 +114,7 @@ class CampaignRun : public Campaign {
   std::int64_t failed_before_ = 0;  // candidates, in earlier processes
   bool waiting_said_ = false;
   std::set<std::string> met_;  // devices that were connected since this process began
-  std::optional<protocol::ArtifactRef> torchscript_;
+  std::optional<std::vector<KnownTeacher>> known_teachers_;
 };
 
 }  // namespace finch::controller

@@ -60,7 +60,7 @@ CampaignRun::Step CampaignRun::advance_finalist(FinalistState& finalist, const H
   for (const int choice : candidate.genotype) job.add_genotype(choice);
   *job.mutable_data() = data_spec();
   *job.mutable_recipe() = recipe(state_.config.train.finalist_epochs);
-  if (state_.teacher) *job.mutable_soft_targets() = state_.teacher->soft_targets();
+  add_teacher(job);
   *job.mutable_parent_checkpoint() = candidate.trained->checkpoint();
   for (const char* precision : kFinalistPrecisions) job.add_precisions(precision);
   job.mutable_metadata()->set_campaign(state_.config.name);

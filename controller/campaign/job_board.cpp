@@ -9,6 +9,7 @@ std::string job_key(const JobRequest& request) {
   protocol::Job job = request.job;
   // The data are known by their hash, in depends_on: where they lie does not matter.
   if (job.has_train_teacher()) job.mutable_train_teacher()->mutable_data()->clear_path();
+  if (job.has_export_images()) job.mutable_export_images()->mutable_data()->clear_path();
   if (job.has_export_random()) job.mutable_export_random()->mutable_data()->clear_path();
   if (job.has_train_candidate()) job.mutable_train_candidate()->mutable_data()->clear_path();
   if (job.has_train_supernet()) job.mutable_train_supernet()->mutable_data()->clear_path();

@@ -307,7 +307,7 @@ JobRequest CampaignRun::training_of(const CandidateState& candidate) const {
   for (const int choice : candidate.genotype) job.add_genotype(choice);
   *job.mutable_data() = data_spec();
   *job.mutable_recipe() = recipe(epochs_until(rung) - (rung > 0 ? epochs_until(rung - 1) : 0));
-  if (state_.teacher) *job.mutable_soft_targets() = state_.teacher->soft_targets();
+  add_teacher(job);
   if (candidate.trained) {
     *job.mutable_parent_checkpoint() = candidate.trained->checkpoint();
   } else if (state_.config.train.inherit && candidate.parent) {

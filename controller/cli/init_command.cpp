@@ -49,12 +49,16 @@ std::expected<std::string, Error> output_of(const std::vector<std::string>& argu
   return text;
 }
 
-bool holds_idx_files(const std::filesystem::path& folder) {
+// What a folder of data holds, by the names of its files.
+std::string format_of(const std::filesystem::path& folder) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    if (entry.path().filename().string().find("-idx") != std::string::npos) return true;
+    const std::string name = entry.path().filename().string();
+    if (name.contains("-idx")) return "idx";
+    if (name == "cifar-10-batches-bin" || name == "batches.meta.txt") return "cifar10";
+    if (name == "cifar-100-binary" || name == "fine_label_names.txt") return "cifar100";
   }
-  return false;
+  return "folder";
 }
 
 std::string campaign_text(const InitOptions& options, const std::string& format, const nlohmann::json& facts) {
@@ -116,7 +120,7 @@ ExitCode init(InitOptions options) {
   }
   options.data = std::filesystem::canonical(options.data).string();
   if (const auto profile = load_profile(options.profile); !profile) return fail(profile.error());
-  const std::string format = holds_idx_files(options.data) ? "idx" : "folder";
+  const std::string format = format_of(options.data);
   const auto inspected =
       output_of({program_folder() / "finch-trainer", "inspect", "--format", format, options.data, "--json"});
   if (!inspected) return fail(inspected.error());
@@ -138,7 +142,9 @@ ExitCode init(InitOptions options) {
 void add_init_command(CLI::App& app, Command& chosen) {
   const auto options = std::make_shared<InitOptions>();
   CLI::App* command = app.add_subcommand("init", "Look at a data set and write a commented campaign for it");
-  command->add_option("--data", options->data, "Folder with IDX files, or with one folder of images a class")
+  command
+      ->add_option("--data", options->data,
+                   "Folder with IDX files, CIFAR's binary files, or one folder of images a class")
       ->type_name("DIR");
   command->add_option("--device", options->device, "The device to fit (see: finch devices)")->type_name("NAME");
   command->add_option("--profile", options->profile, "Its profile (see profiles/)")->type_name("NAME");

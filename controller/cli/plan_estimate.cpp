@@ -38,7 +38,7 @@ std::expected<Plan, Error> plan_campaign(const CampaignConfig& config, const Pla
   const double latency_ms = std::sqrt(facts.latency_ms_small * facts.latency_ms_large);
   const double samples = static_cast<double>(facts.train_samples);
   const double model_mb = static_cast<double>(facts.largest_parameters) * 4 / 1e6;
-  const double teacher = config.teacher.enabled && !config.teacher.torchscript
+  const double teacher = config.teacher.enabled && config.teacher.is_trained()
                              ? config.teacher.epochs * samples / (facts.images_per_second_large * kTeacherFactor)
                              : 0;
   const search::SuccessiveHalving halving(static_cast<std::size_t>(config.train.rungs), config.train.reduction);

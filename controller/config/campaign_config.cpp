@@ -55,9 +55,12 @@ std::expected<void, Error> read_space(TomlReader& reader, CampaignConfig& config
 
 void read_data(TomlReader& reader, CampaignConfig& config) {
   TomlTable table = reader.table("data");
-  table.read_choice("format", config.data.format, {"idx", "folder"});
+  table.read_choice("format", config.data.format, {"idx", "folder", "cifar10", "cifar100"});
   table.read("path", config.data.path);
   table.read("validation_samples", config.data.validation_samples, 10, 1'000'000);
+  table.read_choice("corrupt", config.data.corrupt, {"refuse", "skip"});
+  if (config.data.corrupt == "skip" && config.data.format != "folder")
+    table.complain("corrupt", "single images can be skipped in format = \"folder\" alone; the other files hold many");
   if (config.data.path.empty()) {
     table.complain("path", "say where the data set lies, as in path = \"/usr/share/datasets/fashion-mnist\"");
   } else {
@@ -121,20 +124,65 @@ void read_budget(TomlReader& reader, CampaignConfig& config) {
   table.done();
 }
 
+bool is_file(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored);
+}
+
+bool is_campaign(const std::string& path) {
+  return is_file(path + "/campaign.db");
+}
+
 void read_teacher(TomlReader& reader, CampaignConfig& config) {
   TomlTable table = reader.table("teacher");
   table.read("enabled", config.teacher.enabled);
   table.read("epochs", config.teacher.epochs, 0.01, 10'000.0);
   table.read("learning_rate", config.teacher.learning_rate, 1e-7, 10.0);
-  std::string torchscript;
-  table.read("torchscript", torchscript);
-  if (!torchscript.empty()) {
-    config.teacher.torchscript = absolute_to(config.file, torchscript);
-    std::error_code ignored;
-    if (!std::filesystem::is_regular_file(*config.teacher.torchscript, ignored))
-      table.complain("torchscript", "there is no file " + *config.teacher.torchscript);
+  TeacherConfig& teacher = config.teacher;
+  const auto read_path = [&](const char* key, std::optional<std::string>& path, bool is_there(const std::string&),
+                             const char* what) {
+    std::string text;
+    table.read(key, text);
+    if (text.empty()) return;
+    path = absolute_to(config.file, text);
+    if (!is_there(*path)) table.complain(key, std::format("there is no {} {}", what, *path));
+  };
+  read_path("torchscript", teacher.torchscript, is_file, "file");
+  read_path("onnx", teacher.onnx, is_file, "file");
+  read_path("from", teacher.from, is_campaign, "campaign in");
+  table.read("models", teacher.models);
+  for (std::string& model : teacher.models) {
+    model = absolute_to(config.file, model);
+    if (!is_file(model) && !is_campaign(model))
+      table.complain("models", std::format("{} is neither a file nor a campaign's folder", model));
   }
+  const int given = teacher.torchscript.has_value() + teacher.onnx.has_value() + teacher.from.has_value() +
+                    static_cast<int>(!teacher.models.empty());
+  if (given > 1) table.complain("models", "give one of torchscript, onnx, from and models; models holds several");
   table.done();
+}
+
+void read_distillation(TomlTable& table, CampaignConfig& config) {
+  TrainConfig& train = config.train;
+  table.read_choice("distillation", train.distillation, {"soft_targets", "hint", "attention", "relational"});
+  table.read("feature_weight", train.feature_weight, 0.0, 1e6);
+  table.read_choice("teacher_view", train.teacher_view, {"cached", "batch"});
+  const char* const key = train.distils_features() ? "distillation" : "teacher_view";
+  const TeacherConfig& teacher = config.teacher;
+  if (!train.runs_teacher()) return;
+  if (!teacher.enabled) {
+    table.complain(key, "it needs a teacher: [teacher] enabled = true");
+  } else if (train.mode == "supernet") {
+    table.complain(key, "a supernet learns from cached answers alone: mode = \"standalone\"");
+  } else if (teacher.onnx || !teacher.models.empty()) {
+    table.complain(key,
+                   "of a teacher from ONNX or of several, the answers alone are there: train one, or name a campaign "
+                   "with one (teacher.from)");
+  } else if (train.distils_features() && teacher.torchscript) {
+    table.complain(key,
+                   "a TorchScript teacher shows its answers alone: train one, or name a campaign with one "
+                   "(teacher.from)");
+  }
 }
 
 void read_train(TomlReader& reader, CampaignConfig& config) {
@@ -154,8 +202,15 @@ void read_train(TomlReader& reader, CampaignConfig& config) {
   table.read("label_smoothing", train.label_smoothing, 0.0, 0.9);
   table.read("temperature", train.temperature, 0.1, 100.0);
   table.read("distillation_weight", train.distillation_weight, 0.0, 1.0);
+  read_distillation(table, config);
+  table.read_choice("class_weights", train.class_weights, {"none", "balanced"});
   table.read("flip", train.flip);
   table.read("crop_padding", train.crop_padding, 0, 64);
+  table.read("randaugment_operations", train.randaugment_operations, 0, 16);
+  table.read("randaugment_magnitude", train.randaugment_magnitude, 0.0, 30.0);
+  table.read("random_erasing", train.random_erasing, 0.0, 1.0);
+  table.read("mixup", train.mixup, 0.0, 100.0);
+  table.read("cutmix", train.cutmix, 0.0, 100.0);
   table.read("inherit", train.inherit);
   table.read("threads", train.threads, 0, 1024);
   table.done();
@@ -211,6 +266,12 @@ std::string number(double value) {
   std::string text = std::format("{}", value);
   if (text.find_first_of(".e") == std::string::npos) text += ".0";
   return text;
+}
+
+std::string list_of(const std::vector<std::string>& values) {
+  std::string text;
+  for (const std::string& value : values) text += (text.empty() ? "" : ", ") + toml_string(value);
+  return "[" + text + "]";
 }
 
 }  // namespace
@@ -300,6 +361,7 @@ std::string resolved_toml(const CampaignConfig& c) {
   line("format", toml_string(c.data.format));
   line("path", toml_string(c.data.path));
   line("validation_samples", std::to_string(c.data.validation_samples));
+  line("corrupt", toml_string(c.data.corrupt));
   text += "\n[space]\n";
   if (c.space_file) {
     line("file", toml_string(c.space_file->file.string()));
@@ -311,10 +373,9 @@ std::string resolved_toml(const CampaignConfig& c) {
   line("algorithm", toml_string(c.search.algorithm));
   line("proxy", toml_string(c.search.proxy));
   line("population", std::to_string(c.search.population));
-  std::string objectives;
-  for (const ObjectiveConfig& objective : c.objectives)
-    objectives += (objectives.empty() ? "" : ", ") + toml_string(objective.name);
-  line("objectives", "[" + objectives + "]");
+  std::vector<std::string> objectives;
+  for (const ObjectiveConfig& objective : c.objectives) objectives.push_back(objective.name);
+  line("objectives", list_of(objectives));
   text += "\n[constraints]\n";
   optional("latency_ms", c.constraints.latency_ms);
   optional("parameters", c.constraints.parameters);
@@ -326,6 +387,9 @@ std::string resolved_toml(const CampaignConfig& c) {
   text += "\n[teacher]\n";
   line("enabled", c.teacher.enabled ? "true" : "false");
   if (c.teacher.torchscript) line("torchscript", toml_string(*c.teacher.torchscript));
+  if (c.teacher.onnx) line("onnx", toml_string(*c.teacher.onnx));
+  if (c.teacher.from) line("from", toml_string(*c.teacher.from));
+  if (!c.teacher.models.empty()) line("models", list_of(c.teacher.models));
   line("epochs", number(c.teacher.epochs));
   line("learning_rate", number(c.teacher.learning_rate));
   text += "\n[train]\n";
@@ -341,8 +405,17 @@ std::string resolved_toml(const CampaignConfig& c) {
   line("label_smoothing", number(c.train.label_smoothing));
   line("temperature", number(c.train.temperature));
   line("distillation_weight", number(c.train.distillation_weight));
+  line("distillation", toml_string(c.train.distillation));
+  line("feature_weight", number(c.train.feature_weight));
+  line("teacher_view", toml_string(c.train.teacher_view));
+  line("class_weights", toml_string(c.train.class_weights));
   line("flip", c.train.flip ? "true" : "false");
   line("crop_padding", std::to_string(c.train.crop_padding));
+  line("randaugment_operations", std::to_string(c.train.randaugment_operations));
+  line("randaugment_magnitude", number(c.train.randaugment_magnitude));
+  line("random_erasing", number(c.train.random_erasing));
+  line("mixup", number(c.train.mixup));
+  line("cutmix", number(c.train.cutmix));
   line("inherit", c.train.inherit ? "true" : "false");
   line("threads", std::to_string(c.train.threads));
   text += "\n[finalists]\n";

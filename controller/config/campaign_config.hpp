@@ -15,9 +15,10 @@
 namespace finch::controller {
 
 struct DataConfig {
-  std::string format = "idx";  // "idx" | "folder"
+  std::string format = "idx";  // "idx" | "folder" | "cifar10" | "cifar100"
   std::string path;
   std::int64_t validation_samples = 5000;
+  std::string corrupt = "refuse";  // "refuse" | "skip": what becomes of an image file that cannot be read
 };
 
 struct ObjectiveConfig {
@@ -51,9 +52,15 @@ struct BudgetConfig {
 
 struct TeacherConfig {
   bool enabled = true;
-  std::optional<std::string> torchscript;  // path of a TorchScript file to load instead of training
+  // At most one of these; none: Finch trains its own.
+  std::optional<std::string> torchscript;  // path of a TorchScript file
+  std::optional<std::string> onnx;         // path of an ONNX file, run by a device's runtime
+  std::optional<std::string> from;  // run folder of a campaign: its teacher or, where it had none, its best model
+  std::vector<std::string> models;  // several of such files and folders: the mean of their softened answers
   double epochs = 2;
   double learning_rate = 2e-3;
+
+  bool is_trained() const { return !torchscript && !onnx && !from && models.empty(); }
 };
 
 struct TrainConfig {
@@ -70,10 +77,24 @@ struct TrainConfig {
   double label_smoothing = 0.05;
   double temperature = 3.0;
   double distillation_weight = 0.7;
+  // "soft_targets" | "hint" | "attention" | "relational": what is learnt beside a teacher's soft targets; standalone.
+  std::string distillation = "soft_targets";
+  double feature_weight = 1;            // of the latter three in the loss
+  std::string teacher_view = "cached";  // "cached" | "batch": what the teacher answers to; standalone
+  std::string class_weights = "none";   // "none" | "balanced"
   bool flip = true;
   std::int64_t crop_padding = 0;
+  std::int64_t randaugment_operations = 0;
+  double randaugment_magnitude = 9;  // 0..30
+  double random_erasing = 0;         // probability
+  double mixup = 0;                  // of the Beta distribution; 0: off
+  double cutmix = 0;
   bool inherit = true;       // a child starts from its parent's weights where shapes agree; standalone
   std::int64_t threads = 0;  // 0: all cores of the trainer's host
+
+  bool distils_features() const { return distillation != "soft_targets"; }
+  // Whether the teacher itself is needed in every step, not its cached answers alone.
+  bool runs_teacher() const { return distils_features() || teacher_view == "batch"; }
 };
 
 struct FinalistConfig {

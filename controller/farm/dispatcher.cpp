@@ -15,7 +15,7 @@ JobKind kind_of(const std::string& bytes) {
   protocol::Job job;
   job.ParseFromString(bytes);
   if (job.has_measure()) return JobKind::measurement;
-  return job.has_evaluate() ? JobKind::evaluation : JobKind::training;
+  return job.has_evaluate() || job.has_compute_logits() ? JobKind::evaluation : JobKind::training;
 }
 
 void fill(protocol::LeaseRef& out, const std::string& key, std::uint64_t token) {

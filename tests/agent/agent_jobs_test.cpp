@@ -1,7 +1,10 @@
 #include "agent/agent_jobs.hpp"
 
 #include <gmock/gmock.h>
+
 #include <gtest/gtest.h>
+#include <cstring>
+#include <span>
 
 #include "protocol/artifact_store.hpp"
 #include "tests/agent/temporary_folder.hpp"
@@ -131,6 +134,33 @@ TEST_F(AgentJobsTest, EvaluatesTheExactFile) {
     ASSERT_TRUE(result.has_evaluation()) << result.failure().message();
     EXPECT_EQ(result.evaluation().samples(), 10) << model << " " << batch;
     EXPECT_DOUBLE_EQ(result.evaluation().top1(), 0.7) << model << " " << batch;
+  }
+}
+
+TEST_F(AgentJobsTest, GivesAModelsAnswersToImagesAndToTheirMirrorImages) {
+  const std::filesystem::path images = write_images(10, 0);
+  for (const auto& [model, batch] :
+       std::vector<std::pair<std::string, int>>{{"brightest", 1}, {"brightest", 4}, {"brightest_batch3", 64}}) {
+    protocol::Job job;
+    protocol::ComputeLogits& compute = *job.mutable_compute_logits();
+    *compute.mutable_model() = context_.add(test_model(model));
+    *compute.mutable_images() = context_.add(images);
+    *compute.mutable_deploy() = deploy(batch);
+    compute.set_mirrored(true);
+    const protocol::JobResult result = jobs_.run(job, context_);
+    ASSERT_TRUE(result.has_computed_logits()) << result.failure().message();
+    EXPECT_EQ(result.computed_logits().classes(), 4);
+    const std::string bytes = read_whole(context_.output_folder() / result.computed_logits().logits().sha256());
+    EXPECT_EQ(protocol::sha256_hex(bytes), result.computed_logits().logits().sha256());
+    ASSERT_EQ(bytes.size(), 2 * 10 * 4 * sizeof(float));
+    std::vector<float> logits(2 * 10 * 4);
+    std::memcpy(logits.data(), bytes.data(), bytes.size());
+    for (int i = 0; i < 20; ++i) {
+      const auto row = std::span(logits).subspan(static_cast<std::size_t>(4 * i), 4);
+      const auto brightest = std::ranges::max_element(row) - row.begin();
+      const int pixel = i % 10 % 4;
+      EXPECT_EQ(brightest, i < 10 ? pixel : pixel ^ 1) << model << ": in rows of two, the mirror image's is beside it";
+    }
   }
 }
 

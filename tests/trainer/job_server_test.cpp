@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <fstream>
+
 #include "protocol/artifact_store.hpp"
 #include "protocol/farm.pb.h"
 #include "search/cost_model.hpp"
@@ -144,10 +146,72 @@ TEST_F(JobServerTest, LoadsATeacherInsteadOfTrainingOne) {
   protocol::Job job;
   *job.mutable_train_teacher()->mutable_data() = data();
   *job.mutable_train_teacher()->mutable_recipe() = recipe(8);
-  *job.mutable_train_teacher()->mutable_torchscript() = trained.model();
+  *job.mutable_train_teacher()->add_torchscript() = trained.model();
   const auto loaded = serve(job).trained_teacher();
   EXPECT_EQ(loaded.validation_top1(), trained.validation_top1());
   EXPECT_EQ(loaded.soft_targets().sha256(), trained.soft_targets().sha256());
+}
+
+TEST_F(JobServerTest, AsksSeveralTeachersAndThoseOfOtherRuntimes) {
+  const auto trained = train_teacher();
+  protocol::Job job;
+  *job.mutable_export_images()->mutable_data() = data();
+  const auto exported = serve(job).exported_images();
+  expect_kept(exported.images());
+  protocol::ImageSet images;
+  std::ifstream file(output_ / exported.images().sha256(), std::ios::binary);
+  ASSERT_TRUE(images.ParseFromIstream(&file));
+  EXPECT_EQ(images.labels_size(), 160 + 40);
+
+  // Another runtime's teacher: it is always right.
+  std::vector<float> logits;
+  for (const int label : images.labels()) {
+    for (int i = 0; i < kSampleClasses; ++i) logits.push_back(i == label ? 20.0F : 0.0F);
+  }
+  const std::string bytes(reinterpret_cast<const char*>(logits.data()), logits.size() * sizeof(float));
+  write_file(output_ / protocol::sha256_hex(bytes), bytes);
+  job.Clear();
+  *job.mutable_train_teacher()->mutable_data() = data();
+  *job.mutable_train_teacher()->mutable_recipe() = recipe(8);
+  job.mutable_train_teacher()->add_logits()->set_sha256(protocol::sha256_hex(bytes));
+  const auto other = serve(job);
+  ASSERT_TRUE(other.has_trained_teacher()) << other.failure().message();
+  EXPECT_EQ(other.trained_teacher().validation_top1(), 1);
+  EXPECT_FALSE(other.trained_teacher().has_model());
+
+  *job.mutable_train_teacher()->add_torchscript() = trained.model();
+  const auto both = serve(job);
+  ASSERT_TRUE(both.has_trained_teacher()) << both.failure().message();
+  EXPECT_GE(both.trained_teacher().validation_top1(), trained.validation_top1());
+  EXPECT_NE(both.trained_teacher().soft_targets().sha256(), trained.soft_targets().sha256());
+}
+
+TEST_F(JobServerTest, StudentsLearnFromATeacherThatRunsOnEveryBatch) {
+  const auto teacher = train_teacher();
+  for (const char* kind : {"", "hint"}) {
+    protocol::Job job;
+    protocol::TrainCandidate& candidate = *job.mutable_train_candidate();
+    set_network(candidate);
+    *candidate.mutable_recipe() = recipe(12);
+    candidate.mutable_recipe()->set_teacher_on_batch(true);
+    candidate.mutable_recipe()->set_distillation(kind);
+    candidate.mutable_recipe()->set_feature_weight(1);
+    candidate.mutable_recipe()->set_randaugment_operations(1);
+    candidate.mutable_recipe()->set_randaugment_magnitude(5);
+    candidate.mutable_recipe()->set_cutmix(0.2);
+    candidate.mutable_recipe()->set_balanced_classes(true);
+    *candidate.mutable_teacher() = teacher.model();
+    const auto result = serve(job);
+    ASSERT_TRUE(result.has_trained_candidate()) << kind << ": " << result.failure().message();
+    EXPECT_GE(result.trained_candidate().validation_top1(), 0.8) << kind;
+  }
+  protocol::Job job;
+  set_network(*job.mutable_train_candidate());
+  *job.mutable_train_candidate()->mutable_recipe() = recipe(1);
+  job.mutable_train_candidate()->mutable_recipe()->set_distillation("hints");
+  EXPECT_THAT(serve(job).failure().message(), HasSubstr("unknown kind of distillation 'hints'"));
+  job.mutable_train_candidate()->mutable_recipe()->set_distillation("hint");
+  EXPECT_THAT(serve(job).failure().message(), HasSubstr("names no teacher"));
 }
 
 TEST_F(JobServerTest, TrainsASupernetAndGoesOnWithANetworkOfIt) {

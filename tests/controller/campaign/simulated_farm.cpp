@@ -108,9 +108,15 @@ protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
     facts.add_stddev(0.25);
     facts.set_data_hash("data 1");
     *facts.mutable_test_set() = keep("test set");
+  } else if (job.has_export_images()) {
+    *result.mutable_exported_images()->mutable_images() = keep("training images");
+  } else if (job.has_compute_logits()) {
+    *result.mutable_computed_logits()->mutable_logits() = keep("logits of " + job.compute_logits().model().sha256());
+    result.mutable_computed_logits()->set_classes(3);
   } else if (job.has_train_teacher()) {
     auto& teacher = *result.mutable_trained_teacher();
-    *teacher.mutable_model() = keep("teacher");
+    const auto& spec = job.train_teacher();
+    if (spec.logits_size() == 0 && spec.torchscript_size() < 2) *teacher.mutable_model() = keep("teacher");
     *teacher.mutable_soft_targets() = keep("soft targets");
     teacher.set_validation_top1(0.95);
     teacher.set_seconds(20);

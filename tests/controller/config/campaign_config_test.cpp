@@ -38,6 +38,7 @@ void expect_same(const CampaignConfig& a, const CampaignConfig& b) {
   EXPECT_EQ(a.data.format, b.data.format);
   EXPECT_EQ(a.data.path, b.data.path);
   EXPECT_EQ(a.data.validation_samples, b.data.validation_samples);
+  EXPECT_EQ(a.data.corrupt, b.data.corrupt);
   EXPECT_EQ(a.space, b.space);
   EXPECT_TRUE(a.objectives == b.objectives);
   EXPECT_EQ(a.constraints.latency_ms, b.constraints.latency_ms);
@@ -50,6 +51,9 @@ void expect_same(const CampaignConfig& a, const CampaignConfig& b) {
   EXPECT_EQ(a.budget.evaluations, b.budget.evaluations);
   EXPECT_EQ(a.teacher.enabled, b.teacher.enabled);
   EXPECT_EQ(a.teacher.torchscript, b.teacher.torchscript);
+  EXPECT_EQ(a.teacher.onnx, b.teacher.onnx);
+  EXPECT_EQ(a.teacher.from, b.teacher.from);
+  EXPECT_EQ(a.teacher.models, b.teacher.models);
   EXPECT_EQ(a.teacher.epochs, b.teacher.epochs);
   EXPECT_EQ(a.teacher.learning_rate, b.teacher.learning_rate);
   EXPECT_EQ(a.train.mode, b.train.mode);
@@ -64,6 +68,15 @@ void expect_same(const CampaignConfig& a, const CampaignConfig& b) {
   EXPECT_EQ(a.train.distillation_weight, b.train.distillation_weight);
   EXPECT_EQ(a.train.flip, b.train.flip);
   EXPECT_EQ(a.train.crop_padding, b.train.crop_padding);
+  EXPECT_EQ(a.train.distillation, b.train.distillation);
+  EXPECT_EQ(a.train.feature_weight, b.train.feature_weight);
+  EXPECT_EQ(a.train.teacher_view, b.train.teacher_view);
+  EXPECT_EQ(a.train.class_weights, b.train.class_weights);
+  EXPECT_EQ(a.train.randaugment_operations, b.train.randaugment_operations);
+  EXPECT_EQ(a.train.randaugment_magnitude, b.train.randaugment_magnitude);
+  EXPECT_EQ(a.train.random_erasing, b.train.random_erasing);
+  EXPECT_EQ(a.train.mixup, b.train.mixup);
+  EXPECT_EQ(a.train.cutmix, b.train.cutmix);
   EXPECT_EQ(a.train.inherit, b.train.inherit);
   EXPECT_EQ(a.train.threads, b.train.threads);
   EXPECT_EQ(a.finalists.count, b.finalists.count);
@@ -279,7 +292,8 @@ TEST_F(CampaignFile, AnyConfigurationReadsBackToTheSameValue) {
     CampaignConfig config = parse(smallest_);
     config.name = one_of(names);
     config.seed = static_cast<std::uint64_t>(whole(0, std::numeric_limits<std::int64_t>::max()));
-    config.data.format = one_of({"idx", "folder"});
+    config.data.format = one_of({"idx", "folder", "cifar10", "cifar100"});
+    if (config.data.format == "folder") config.data.corrupt = one_of({"refuse", "skip"});
     config.data.validation_samples = whole(10, 1'000'000);
     config.search.algorithm = one_of({"surrogate", "nsga2", "unsga3", "aging", "random"});
     config.search.population = whole(4, 10'000);
@@ -290,10 +304,35 @@ TEST_F(CampaignFile, AnyConfigurationReadsBackToTheSameValue) {
     if (config.budget.hours && flag()) config.budget.evaluations.reset();
     if (config.budget.evaluations) config.budget.evaluations = whole(1, 1'000'000);
     config.teacher.enabled = flag();
-    if (flag()) config.teacher.torchscript = folder_.write("teacher \"one\".pt", "").string();
+    switch (whole(0, 4)) {
+      case 0:
+        config.teacher.torchscript = folder_.write("teacher \"one\".pt", "").string();
+        break;
+      case 1:
+        config.teacher.onnx = folder_.write("teacher.onnx", "").string();
+        break;
+      case 2:
+        folder_.write("runs/old one/campaign.db", "");
+        config.teacher.from = (folder_.path() / "runs/old one").string();
+        break;
+      case 3:
+        config.teacher.models = {folder_.write("a, b.onnx", "").string(), folder_.write("c.pt", "").string()};
+        break;
+      default:  // Finch's own
+        config.teacher.enabled = true;
+        config.train.distillation = one_of({"soft_targets", "hint", "attention", "relational"});
+        config.train.teacher_view = one_of({"cached", "batch"});
+    }
     config.teacher.epochs = real(0.01, 10'000);
     config.teacher.learning_rate = real(1e-7, 10);
-    config.train.mode = one_of({"standalone", "supernet"});
+    config.train.mode = config.train.runs_teacher() ? "standalone" : one_of({"standalone", "supernet"});
+    config.train.feature_weight = real(0, 1e6);
+    config.train.class_weights = one_of({"none", "balanced"});
+    config.train.randaugment_operations = whole(0, 16);
+    config.train.randaugment_magnitude = real(0, 30);
+    config.train.random_erasing = real(0, 1);
+    config.train.mixup = real(0, 100);
+    config.train.cutmix = real(0, 100);
     config.train.epochs = real(0.001, 10'000);
     config.train.supernet_epochs = real(0.001, 10'000);
     config.train.finalist_epochs = real(0, 10'000);

@@ -110,6 +110,19 @@ const BadCampaign kBad[] = {
      "campaign.toml:6: teacher.torchscript: there is no file teacher.pt"},
     {"TeacherThatIsAFolder", GOOD "[teacher]\ntorchscript = \"data\"\n",
      "campaign.toml:6: teacher.torchscript: there is no file data"},
+    {"TwoKindsOfTeacher", GOOD "[teacher]\nonnx = \"campaign.toml\"\nmodels = [\"campaign.toml\"]\n",
+     "campaign.toml:7: teacher.models: give one of torchscript, onnx, from and models; models holds several"},
+    {"TeacherOfNoCampaign", GOOD "[teacher]\nfrom = \"data\"\n",
+     "campaign.toml:6: teacher.from: there is no campaign in data"},
+    {"FeaturesOfSeveralTeachers", GOOD "[teacher]\nmodels = [\"campaign.toml\"]\n[train]\ndistillation = \"hint\"\n",
+     "campaign.toml:8: train.distillation: of a teacher from ONNX or of several, the answers alone are there: train "
+     "one, or "
+     "name a campaign with one (teacher.from)"},
+    {"FeaturesOfASupernet", GOOD "[train]\nmode = \"supernet\"\nteacher_view = \"batch\"\n",
+     "campaign.toml:7: train.teacher_view: a supernet learns from cached answers alone: mode = \"standalone\""},
+    {"SkippingInOneFile", "[data]\npath = \"data\"\ncorrupt = \"skip\"\n[budget]\nhours = 1\n",
+     "campaign.toml:3: data.corrupt: single images can be skipped in format = \"folder\" alone; the other files hold "
+     "many"},
     {"NoBudget", "[data]\npath = \"data\"\n[budget]\n",
      "campaign.toml:3: budget.evaluations: a campaign needs an end: give hours, evaluations, or both"},
     {"AllAtOnce", GOOD "[train]\nepocs = 1\nflip = \"no\"\n[serach]\n",
