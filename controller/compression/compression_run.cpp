@@ -163,11 +163,11 @@ CompressionRun::Step CompressionRun::settle_teacher(const Home& home, const Farm
   protocol::TrainTeacher& job = *request.job.mutable_train_teacher();
   *job.mutable_data() = data_spec();
   *job.mutable_recipe() = recipe(1);
-  *job.mutable_torchscript() = state_.steps[0].model->model();
+  *job.add_torchscript() = state_.steps[0].model->model();
   if (!state_.config.teacher.empty()) {
     const auto file = add_file(home, state_.config.teacher);
     if (!file) return std::unexpected(file.error());
-    *job.mutable_torchscript() = *file;
+    *job.add_torchscript() = *file;
   }
   const auto result = farm.ask(request);
   if (!result) return std::unexpected(result.error());
