@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <format>
+#include <fstream>
 #include <new>
 #include <ranges>
 #include <thread>
@@ -42,8 +43,15 @@ JobResult failure(std::string message, bool retryable) {
   return result;
 }
 
-void use_threads(int threads) {
-  at::set_num_threads(threads > 0 ? threads : static_cast<int>(std::max(1U, std::thread::hardware_concurrency())));
+// 0: all cores, shared with the other processes of this machine.
+void use_threads(int threads, const ProcessGroup& group) {
+  const int cores = static_cast<int>(std::thread::hardware_concurrency()) / group.rendezvous().processes_here;
+  at::set_num_threads(threads > 0 ? threads : std::max(1, cores));
+}
+
+std::string contents(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 std::string genotype_text(const auto& genotype) {
@@ -55,7 +63,8 @@ struct JobRun {
   const protocol::ChildRequest& request;
   const Dataset& dataset;
   JobOutput output;
-  std::filesystem::path checkpoints = {};
+  std::filesystem::path checkpoints;
+  ProcessGroup& group;
 
   std::expected<std::filesystem::path, Error> input(const protocol::ArtifactRef& artifact) const {
     const auto found = request.artifact_paths().find(artifact.sha256());
@@ -68,6 +77,15 @@ struct JobRun {
   Classifier classifier(NetworkModule& module) const {
     module.eval();
     return [&module](const torch::Tensor& images) { return module.forward(images); };
+  }
+
+  // The leader's file, at every process.
+  std::optional<std::filesystem::path> from_leader(std::optional<std::filesystem::path> file) const {
+    const std::string bytes = group.from_leader(file && group.several() ? contents(*file) : "");
+    if (bytes.empty() || group.leads()) return file;
+    const auto copy = std::filesystem::path(request.output_folder()) / "checkpoint";
+    std::ofstream(copy, std::ios::binary) << bytes;
+    return copy;
   }
 
   std::expected<void, Error> need_validation() const {
@@ -156,7 +174,7 @@ struct JobRun {
 
   Served train_teacher(const protocol::TrainTeacher& job) {
     if (auto valid = need_validation(); !valid) return std::unexpected(valid.error());
-    use_threads(job.recipe().threads());
+    use_threads(job.recipe().threads(), group);
     const ActiveClock clock;
     JobResult result;
     protocol::TrainedTeacher& trained = *result.mutable_trained_teacher();
@@ -190,11 +208,12 @@ struct JobRun {
       if (!network) return std::unexpected(network.error());
       torch::manual_seed(options->seed);
       NetworkModule module(std::move(*network), dataset.mean, dataset.stddev);
-      Training training(module, dataset.train, {}, *options);
+      Training training(module, dataset.train, {}, *options, nullptr, group);
       // Soft targets are one or two forward passes over the data; a pass costs a third of an epoch.
       const double trained_until = options->epochs / (options->epochs + (mirrored ? 0.75 : 0.375));
       if (auto ran = run(training, output.part(0, trained_until, "training the teacher")); !ran)
         return std::unexpected(ran.error());
+      if (!group.leads()) return JobResult();
       auto artifact = output.write(serialize_teacher(module, dataset));
       if (!artifact) return std::unexpected(artifact.error());
       *trained.mutable_model() = std::move(*artifact);
@@ -236,7 +255,7 @@ struct JobRun {
     if (!options) return std::unexpected(options.error());
     auto network = decode(job.space(), job.genotype(), dataset);
     if (!network) return std::unexpected(network.error());
-    use_threads(job.recipe().threads());
+    use_threads(job.recipe().threads(), group);
     torch::manual_seed(options->seed);
     NetworkModule module(std::move(*network), dataset.mean, dataset.stddev);
     JobResult result;
@@ -252,9 +271,10 @@ struct JobRun {
     if (!soft_targets) return std::unexpected(soft_targets.error());
     auto live_teacher = live_teacher_of(job, module.network());
     if (!live_teacher) return std::unexpected(live_teacher.error());
-    Training training(module, dataset.train, *soft_targets, *options, std::move(*live_teacher));
+    Training training(module, dataset.train, *soft_targets, *options, std::move(*live_teacher), group);
     const auto timing = run(training, output.part(0, 0.95, "training"));
     if (!timing) return std::unexpected(timing.error());
+    if (!group.leads()) return JobResult();
     trained.set_seconds(timing->seconds);
     trained.set_images_per_second(timing->images_per_second);
     trained.set_validation_top1(top1(classifier(module), dataset.validation, output.part(0.95, 0.97, "validating")));
@@ -280,25 +300,28 @@ struct JobRun {
     if (!space) return std::unexpected(space.error());
     const auto soft_targets = soft_targets_of(job);
     if (!soft_targets) return std::unexpected(soft_targets.error());
-    use_threads(job.recipe().threads());
+    use_threads(job.recipe().threads(), group);
     torch::manual_seed(options->seed);
     Supernet supernet(**space, dataset.mean, dataset.stddev);
     SupernetTraining training(supernet, **space, dataset.train, *soft_targets,
                               {.training = *options,
                                .limits = {.parameters = job.limits().parameters(),
                                           .macs = job.limits().macs(),
-                                          .peak_activation_bytes = job.limits().peak_activation_bytes()}});
+                                          .peak_activation_bytes = job.limits().peak_activation_bytes()}},
+                              group);
     protocol::TrainSupernet of_any_path = job;
     of_any_path.mutable_data()->clear_path();
     TrainingCheckpoint checkpoint(checkpoints,
                                   protocol::sha256_hex(of_any_path.SerializeAsString() + dataset.split_hash));
-    if (const auto path = checkpoint.found()) (void)training.restore(*path);  // a damaged one: from the beginning
+    if (const auto path = from_leader(checkpoint.found()))
+      (void)training.restore(*path);  // a damaged one: from the beginning
     while (training.step() < training.total_steps()) {
       if (auto made = training.make_step(); !made) return std::unexpected(made.error());
       output.progress(static_cast<double>(training.step()) / static_cast<double>(training.total_steps()),
                       "training the supernet");
       checkpoint.keep_if_due([&] { return training.checkpoint(); });
     }
+    if (!group.leads()) return JobResult();
     JobResult result;
     protocol::TrainedSupernet& trained = *result.mutable_trained_supernet();
     auto artifact = output.write(supernet.serialize());
@@ -321,7 +344,7 @@ struct JobRun {
     if (!supernet) return std::unexpected(supernet.error());
     const auto subnet = supernet->subnet(std::move(*network));
     if (!subnet) return std::unexpected(subnet.error());
-    use_threads(job.threads());
+    use_threads(job.threads(), group);
     recalibrate(*subnet->module, dataset.train, kRecalibrationImages);
     JobResult result;
     protocol::TrainedCandidate& evaluated = *result.mutable_trained_candidate();
@@ -340,7 +363,7 @@ struct JobRun {
     if (job.steps() < 1) return std::unexpected(Error{"at least one training step must be timed"});
     auto network = decode(job.space(), job.genotype(), dataset);
     if (!network) return std::unexpected(network.error());
-    use_threads(job.recipe().threads());
+    use_threads(job.recipe().threads(), group);
     torch::manual_seed(options->seed);
     reset_peak_memory();
     NetworkModule module(std::move(*network), dataset.mean, dataset.stddev);
@@ -380,7 +403,7 @@ struct JobRun {
       case protocol::Job::kReadModel:
         return read_model(job.read_model(), dataset, [this](const auto& artifact) { return input(artifact); }, output);
       case protocol::Job::kCompressModel:
-        use_threads(job.compress_model().recipe().threads());
+        use_threads(job.compress_model().recipe().threads(), group);
         return compress_model(
             job.compress_model(), dataset, [this](const auto& artifact) { return input(artifact); }, output);
       case protocol::Job::kTimeTraining:
@@ -428,12 +451,19 @@ JobResult out_of_memory() {
 
 }  // namespace
 
+bool is_training(const protocol::Job& job) {
+  const protocol::TrainTeacher& teacher = job.train_teacher();
+  const bool given = teacher.torchscript_size() + teacher.logits_size() > 0;
+  return (job.has_train_teacher() && !given) || job.has_train_candidate() || job.has_train_supernet();
+}
+
 struct JobServer::LoadedData {
   DataSource source;
   Dataset dataset;
 };
 
-JobServer::JobServer(std::filesystem::path checkpoints) : checkpoints_(std::move(checkpoints)) {}
+JobServer::JobServer(std::filesystem::path checkpoints, ProcessGroup& group)
+    : checkpoints_(std::move(checkpoints)), group_(group) {}
 JobServer::~JobServer() = default;
 
 void JobServer::serve(const protocol::ChildRequest& request, const Emit& emit) {
@@ -443,27 +473,37 @@ void JobServer::serve(const protocol::ChildRequest& request, const Emit& emit) {
     const protocol::DataSpec* const spec = data_of(request.job());
     if (spec == nullptr) return std::unexpected(Error{"this kind of job is for an agent, not for a trainer"});
     JobOutput output(request.output_folder(), emit);
+    std::string trouble;
     if (!data_ || data_->source != data_source(*spec)) {
       output.progress(0, "reading " + spec->path());
       data_.reset();
-      auto dataset = load_dataset(data_source(*spec));
-      if (!dataset) return std::unexpected(dataset.error());
-      data_ = std::make_unique<LoadedData>(data_source(*spec), std::move(*dataset));
+      if (auto dataset = load_dataset(data_source(*spec)))
+        data_ = std::make_unique<LoadedData>(data_source(*spec), std::move(*dataset));
+      else
+        trouble = dataset.error().message;
     }
-    return JobRun{request, data_->dataset, std::move(output), checkpoints_}.serve();
+    ProcessGroup& group = is_training(request.job()) ? group_ : ProcessGroup::alone();
+    if (trouble = group.any_error(trouble); !trouble.empty()) return std::unexpected(Error{trouble});
+    return JobRun{request, data_->dataset, std::move(output), checkpoints_, group}.serve();
   };
   JobResult result;
   try {
     auto served = serve();
     result = served ? std::move(*served) : failure(served.error().message, false);
   } catch (const std::bad_alloc&) {
+    broken_ = true;
     result = out_of_memory();
   } catch (const c10::Error& error) {
+    broken_ = true;
     const std::string reason = first_line(error.what_without_backtrace());
     result = reason.contains("allocate memory") ? out_of_memory() : failure("LibTorch failed: " + reason, false);
   } catch (const std::exception& error) {
+    broken_ = true;
     result = failure("training failed: " + first_line(error.what()), false);
   }
+  // Together, the processes cannot find back into step; one that another one left behind may do better next time.
+  broken_ = broken_ && group_.several() && is_training(request.job());
+  if (broken_) result.mutable_failure()->set_retryable(true);
   protocol::ChildEvent event;
   *event.mutable_result() = std::move(result);
   emit(event);

@@ -11,10 +11,13 @@
 #include <print>
 #include <thread>
 
+#include "protocol/farm.pb.h"
 #include "protocol/job_process.hpp"
 #include "protocol/worker.hpp"
 #include "trainer/dataset.hpp"
 #include "trainer/jobs.hpp"
+#include "trainer/process_group.hpp"
+#include "trainer/training_together.hpp"
 #include "trainer/training_worker.hpp"
 
 namespace {
@@ -27,6 +30,7 @@ struct WorkerSettings {
   std::string controller;
   std::string state;
   bool die_with_parent = false;
+  int processes = 1;
 };
 
 int complain(int code, const std::string& message) {
@@ -80,12 +84,50 @@ int work(const WorkerSettings& settings) {
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
   if (error) return complain(kFailed, "cannot find its own program file: " + error.message());
   const std::filesystem::path state = std::filesystem::absolute(settings.state);
-  trainer::TrainingWorker worker({program, "serve-jobs", "--checkpoints", state / "checkpoints"},
+  trainer::TrainingWorker worker({program, "serve-jobs", "--checkpoints", state / "checkpoints", "--processes",
+                                  std::to_string(settings.processes)},
                                  state / "serve-jobs.log");
   std::stop_source stop;
   const SignalWatch watch(stop, signals);
   const auto done = protocol::run_worker(options, worker, stop.get_token());
   if (watch.received() == SIGINT) return kInterrupted;
+  return done ? kDone : complain(kFailed, done.error().message);
+}
+
+// The child of work(): leads the other processes where there are some.
+int serve(const std::string& checkpoints, int processes) {
+  auto rendezvous = trainer::rendezvous_from_environment();
+  if (rendezvous && rendezvous->processes == 1 && processes > 1)
+    rendezvous = trainer::start_others({"/proc/self/exe", "follow"}, processes);
+  if (!rendezvous) return complain(kFailed, rendezvous.error().message);
+  if (rendezvous->processes == 1) {
+    trainer::JobServer jobs(checkpoints);
+    return protocol::serve_jobs([&](const auto& request, const auto& emit) { jobs.serve(request, emit); });
+  }
+  const auto group = trainer::ProcessGroup::meet(*rendezvous);
+  if (!group) return complain(kFailed, group.error().message);
+  trainer::JobServer jobs(checkpoints, **group);
+  const int status = protocol::serve_jobs([&](const auto& request, const auto& emit) {
+    if (trainer::is_training(request.job())) trainer::hand_on(**group, request);
+    jobs.serve(request, [&](const protocol::ChildEvent& event) {
+      // The worker tells of a process that ended, and starts another.
+      if (jobs.broken()) std::_Exit(complain(kFailed, event.result().failure().message()));
+      emit(event);
+    });
+  });
+  trainer::dismiss(**group);
+  return status;
+}
+
+// Every process but the leader.
+int follow() {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  const auto rendezvous = trainer::rendezvous_from_environment();
+  if (!rendezvous) return complain(kUsage, rendezvous.error().message);
+  const auto group = trainer::ProcessGroup::meet(*rendezvous);
+  if (!group) return complain(kFailed, group.error().message);
+  trainer::JobServer jobs({}, **group);
+  const auto done = trainer::follow(**group, jobs);
   return done ? kDone : complain(kFailed, done.error().message);
 }
 
@@ -134,6 +176,11 @@ int main(int argc, char** argv) {
   app.add_option("--state", settings.state, "folder of this worker's identity and cached files")->type_name("DIR");
   app.add_flag("--die-with-parent", settings.die_with_parent, "end when the program that started this one ends");
 
+  app.add_option("--processes", settings.processes,
+                 "that train every network together, each on its part of a batch; without torchrun")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+
   CLI::App& inspector = *app.add_subcommand("inspect", "say what a data set holds");
   inspector.footer("Example:\n  finch-trainer inspect --format idx /usr/share/datasets/fashion-mnist --json");
   std::string format = "idx", path;
@@ -151,6 +198,10 @@ int main(int argc, char** argv) {
   std::string checkpoints;
   server.add_option("--checkpoints", checkpoints, "folder in which long trainings keep where they stand");
 
+  server.add_option("--processes", settings.processes, "as above");
+  const CLI::App& follower =
+      *app.add_subcommand("follow", "one of several that train together; started by the first")->group("");
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -158,8 +209,13 @@ int main(int argc, char** argv) {
   }
   if (inspector.parsed()) return inspect(format, path, skip_corrupt, json);
   if (server.parsed()) {
-    trainer::JobServer jobs(checkpoints);
-    return protocol::serve_jobs([&](const auto& request, const auto& emit) { jobs.serve(request, emit); });
+    return serve(checkpoints, settings.processes);
+  }
+  if (follower.parsed()) return follow();
+  if (const auto rendezvous = trainer::rendezvous_from_environment(); !rendezvous) {
+    return complain(kUsage, rendezvous.error().message);
+  } else if (rendezvous->rank > 0) {
+    return follow();
   }
   if (settings.controller.empty() || settings.state.empty()) {
     return complain(kUsage, "give --controller HOST:PORT and --state DIR; finch-trainer --help shows an example");

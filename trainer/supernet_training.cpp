@@ -32,10 +32,11 @@ std::vector<torch::Tensor> values(const NamedTensors& tensors) {
 }  // namespace
 
 SupernetTraining::SupernetTraining(Supernet& supernet, const search::SearchSpace& space, const ImageSplit& split,
-                                   torch::Tensor soft_targets, const SupernetOptions& options)
+                                   torch::Tensor soft_targets, const SupernetOptions& options, ProcessGroup& group)
     : supernet_(supernet),
       soft_targets_(std::move(soft_targets)),
       options_(options),
+      group_(group),
       total_steps_(steps_of(options.training, split)),
       sampler_(space, options.limits, options.training.seed),
       batches_(split, options.training.batch_size, options.training.augmentation, options.training.seed,
@@ -48,10 +49,14 @@ std::expected<void, Error> SupernetTraining::make_step() {
   set_learning_rate(*optimizer_, learning_rate_at(options_.training.learning_rate, step_, total_steps_));
   auto networks = sampler_.next(options_.random_subnets);
   if (!networks) return std::unexpected(networks.error());
-  const Batch batch = batches_.next();
+  const Batch whole = batches_.next();
+  const auto own = group_.own_part(whole);
+  if (!own) return std::unexpected(own.error());
+  const Batch& batch = *own;
   torch::Tensor teacher, large;  // logits
   if (soft_targets_.defined()) teacher = soft_targets_.index({batch.indices, batch.flipped}).to(torch::kFloat);
   optimizer_->zero_grad();  // to nothing: what no network of this step has is left alone
+  double all_losses = 0;
   for (search::Network& network : *networks) {
     const auto subnet = supernet_.subnet(std::move(network));
     if (!subnet) return std::unexpected(subnet.error());
@@ -65,11 +70,14 @@ std::expected<void, Error> SupernetTraining::make_step() {
                             {.share = batch.share, .teacher_saw_it = true});
       sum = (1 - options_.in_place_weight) * sum + options_.in_place_weight * in_place;
     }
-    if (auto finite = check_finite(sum, step_, total_steps_); !finite) return finite;
+    sum = share_of(batch, whole) * sum;
     sum.backward();
+    all_losses += sum.item<double>();
     supernet_.add_gradients(*subnet);
     images_ += logits.size(0);
   }
+  all_losses = group_.sum_gradients(values(supernet_.weights()), all_losses);
+  if (auto finite = check_finite(all_losses, step_, total_steps_); !finite) return finite;
   optimizer_->step();
   ++step_;
   return {};

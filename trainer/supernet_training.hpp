@@ -27,9 +27,10 @@ struct SupernetOptions {
 
 class SupernetTraining {
  public:
-  // `space`, `supernet` and `split` must outlive this. `soft_targets`: as for Training.
+  // `space`, `supernet` and `split` must outlive this. `soft_targets`, `group`: as for Training.
   SupernetTraining(Supernet& supernet, const search::SearchSpace& space, const ImageSplit& split,
-                   torch::Tensor soft_targets, const SupernetOptions& options);
+                   torch::Tensor soft_targets, const SupernetOptions& options,
+                   ProcessGroup& group = ProcessGroup::alone());
 
   std::int64_t total_steps() const { return total_steps_; }
   std::int64_t step() const { return step_; }
@@ -48,6 +49,7 @@ class SupernetTraining {
   Supernet& supernet_;
   torch::Tensor soft_targets_;
   SupernetOptions options_;
+  ProcessGroup& group_;
   std::int64_t total_steps_, step_ = 0, images_ = 0;
   double seconds_before_ = 0;  // in earlier processes
   ActiveClock clock_;

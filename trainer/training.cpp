@@ -28,11 +28,12 @@ std::vector<torch::Tensor> all_parameters(NetworkModule& module, const LiveTeach
 }  // namespace
 
 Training::Training(NetworkModule& module, const ImageSplit& split, torch::Tensor soft_targets,
-                   const TrainingOptions& options, std::unique_ptr<LiveTeacher> live_teacher)
+                   const TrainingOptions& options, std::unique_ptr<LiveTeacher> live_teacher, ProcessGroup& group)
     : module_(module),
       soft_targets_(std::move(soft_targets)),
       live_teacher_(std::move(live_teacher)),
       options_(options),
+      group_(group),
       batch_size_(std::min(options.batch_size, split.size())),
       total_steps_(steps_of(options, split)),
       batches_(split, batch_size_, options.augmentation, options.seed, loaders_for(options.augmentation)),
@@ -43,7 +44,10 @@ Training::Training(NetworkModule& module, const ImageSplit& split, torch::Tensor
 
 std::expected<void, Error> Training::make_step() {
   set_learning_rate(*optimizer_, learning_rate_at(options_.learning_rate, step_, total_steps_));
-  const Batch batch = batches_.next();
+  const Batch whole = batches_.next();
+  const auto own = group_.own_part(whole);
+  if (!own) return std::unexpected(own.error());
+  const Batch& batch = *own;
   torch::Tensor teacher;
   if (live_teacher_) {
     teacher = live_teacher_->answer(batch.images);
@@ -59,8 +63,10 @@ std::expected<void, Error> Training::make_step() {
     if (const torch::Tensor features = live_teacher_->feature_loss(); features.defined())
       loss = loss + options_.feature_weight * features;
   }
-  if (auto finite = check_finite(loss, step_, total_steps_); !finite) return finite;
+  loss = share_of(batch, whole) * loss;
   loss.backward();
+  const double mean_loss = group_.sum_gradients(all_parameters(module_, live_teacher_.get()), loss.item<double>());
+  if (auto finite = check_finite(mean_loss, step_, total_steps_); !finite) return finite;
   if (constraint_ != nullptr) constraint_->constrain_gradients();
   optimizer_->step();
   if (constraint_ != nullptr) constraint_->constrain_weights();
@@ -68,11 +74,10 @@ std::expected<void, Error> Training::make_step() {
   return {};
 }
 
-std::expected<void, Error> check_finite(const torch::Tensor& loss, std::int64_t step, std::int64_t total_steps) {
-  const double value = loss.item<double>();
-  if (std::isfinite(value)) return {};
+std::expected<void, Error> check_finite(double loss, std::int64_t step, std::int64_t total_steps) {
+  if (std::isfinite(loss)) return {};
   return std::unexpected(
-      Error{std::format("the training diverged: the loss is {} in step {} of {}; a lower learning_rate helps", value,
+      Error{std::format("the training diverged: the loss is {} in step {} of {}; a lower learning_rate helps", loss,
                         step + 1, total_steps)});
 }
 

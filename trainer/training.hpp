@@ -14,6 +14,7 @@
 #include "trainer/error.hpp"
 #include "trainer/live_teacher.hpp"
 #include "trainer/network_module.hpp"
+#include "trainer/process_group.hpp"
 #include "trainer/weight_constraint.hpp"
 
 namespace finch::trainer {
@@ -35,10 +36,11 @@ std::int64_t steps_of(const TrainingOptions& options, const ImageSplit& split);
 class Training {
  public:
   // `module` and `split` must outlive this. `soft_targets`: logits [N, 2, classes] of plain and mirrored images of
-  // `split`, or undefined. `live_teacher`: runs on every batch, and its answers take their place. Sets the module to
-  // training mode.
+  // `split`, or undefined. `live_teacher`: runs on every batch, and its answers take their place. `group`: the
+  // processes that train this together, all with the same arguments; their weights stay the same, BatchNorm's
+  // statistics are each one's own. Sets the module to training mode.
   Training(NetworkModule& module, const ImageSplit& split, torch::Tensor soft_targets, const TrainingOptions& options,
-           std::unique_ptr<LiveTeacher> live_teacher = nullptr);
+           std::unique_ptr<LiveTeacher> live_teacher = nullptr, ProcessGroup& group = ProcessGroup::alone());
 
   std::int64_t total_steps() const { return total_steps_; }
   std::int64_t step() const { return step_; }
@@ -53,6 +55,7 @@ class Training {
   torch::Tensor soft_targets_;
   std::unique_ptr<LiveTeacher> live_teacher_;
   TrainingOptions options_;
+  ProcessGroup& group_;
   std::int64_t batch_size_, total_steps_;
   std::int64_t step_ = 0;
   BatchSource batches_;
@@ -60,8 +63,8 @@ class Training {
   const WeightConstraint* constraint_ = nullptr;
 };
 
-// Error: the loss ([]) is infinite or no number, which no later step would mend.
-std::expected<void, Error> check_finite(const torch::Tensor& loss, std::int64_t step, std::int64_t total_steps);
+// Error: the loss is infinite or no number, which no later step would mend.
+std::expected<void, Error> check_finite(double loss, std::int64_t step, std::int64_t total_steps);
 
 // From 0 to 1, and what is being done.
 using ProgressReport = std::function<void(double fraction)>;

@@ -14,6 +14,7 @@
 #include "search/search_space.hpp"
 #include "tests/trainer/sample_data.hpp"
 #include "tests/trainer/temporary_folder.hpp"
+#include "trainer/process_group.hpp"
 #include "trainer/tensor_file.hpp"
 
 namespace finch::trainer {
@@ -90,9 +91,15 @@ class TrainingWorkerTest : public testing::Test {
     return job;
   }
 
+  protocol::Job training(double epochs) const {
+    protocol::Job job = endless_training();
+    job.mutable_train_candidate()->mutable_recipe()->set_epochs(epochs);
+    return job;
+  }
+
   // The process that trains: the worker's only child.
-  static pid_t child() {
-    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+  static pid_t child(const std::string& of = "self") {
+    for (const auto& task : std::filesystem::directory_iterator("/proc/" + of + "/task")) {
       std::ifstream children(task.path() / "children");
       pid_t pid = 0;
       if (children >> pid) return pid;
@@ -166,6 +173,49 @@ TEST_F(TrainingWorkerTest, ASupernetGoesOnWhereItsProcessWasKilledAndIsTheSameBi
   const auto resumed = worker.run(supernet_training(), context_);
   EXPECT_EQ(resumed.trained_supernet().supernet().sha256(), undisturbed);
   EXPECT_TRUE(std::filesystem::is_empty(checkpoints));
+}
+
+TEST_F(TrainingWorkerTest, TwoProcessesTrainTogetherAndTheLossOfOneCostsOneJob) {
+  const std::string program = std::string(std::getenv("FINCH_BIN")) + "/finch-trainer";
+  TrainingWorker worker{{program, "serve-jobs", "--processes", "2"}, (folder_.path() / "log").string()};
+  EXPECT_TRUE(worker.run(inspection(), context_).has_data_facts()) << "the leader alone";
+  const auto trained = worker.run(training(12), context_);
+  ASSERT_TRUE(trained.has_trained_candidate()) << trained.failure().message();
+  EXPECT_GE(trained.trained_candidate().validation_top1(), 0.9);
+  EXPECT_EQ(trained.trained_candidate().checkpoint().sha256().size(), 64u);
+
+  Context disturbed(folder_.path() / "disturbed");
+  protocol::JobResult result;
+  std::jthread job([&] { result = worker.run(endless_training(), disturbed); });
+  wait_until([&] { return disturbed.last_progress() > 0; });
+  const pid_t other = child(std::to_string(child()));
+  ASSERT_GT(other, 0);
+  ASSERT_EQ(::kill(other, SIGKILL), 0);
+  job.join();
+  ASSERT_TRUE(result.has_failure());
+  EXPECT_TRUE(result.failure().retryable()) << result.failure().message();
+  const auto again = worker.run(training(2), context_);
+  EXPECT_TRUE(again.has_trained_candidate()) << again.failure().message();
+}
+
+// As torchrun, or Slurm with its variables, starts them.
+TEST_F(TrainingWorkerTest, AnotherProcessJoinsByTorchrunsVariables) {
+  const std::string program = std::string(std::getenv("FINCH_BIN")) + "/finch-trainer";
+  const std::string port = std::to_string(free_port().value());
+  const auto variables = [&](const char* rank) {
+    return std::vector<std::string>{std::string("RANK=") + rank, "WORLD_SIZE=2", "MASTER_ADDR=127.0.0.1",
+                                    "MASTER_PORT=" + port, "UCX_HANDLE_ERRORS=none"};
+  };
+  auto leader = protocol::JobProcess::start({program, "serve-jobs"}, (folder_.path() / "log").string(), variables("0"));
+  auto other = protocol::JobProcess::start({program}, (folder_.path() / "log").string(), variables("1"));
+  ASSERT_TRUE(leader && other);
+  protocol::ChildRequest request;
+  *request.mutable_job() = training(12);
+  request.set_output_folder(context_.output_folder().string());
+  const auto event = leader->run(request, [](const protocol::ChildEvent&) {}, {});
+  ASSERT_TRUE(event) << event.error().message;
+  EXPECT_GE(event->result().trained_candidate().validation_top1(), 0.9) << event->result().failure().message();
+  EXPECT_TRUE(other->alive());
 }
 
 TEST_F(TrainingWorkerTest, ACancelledJobEndsSoon) {
