@@ -46,6 +46,7 @@ std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path&
   evaluation.set_samples(event->evaluate().samples());
   evaluation.set_top1(static_cast<double>(event->evaluate().correct()) /
                       static_cast<double>(event->evaluate().samples()));
+  *evaluation.mutable_predictions() = event->evaluate().predictions();
   evaluation.set_seconds(seconds_since(start));
   return evaluation;
 }

@@ -124,7 +124,8 @@ std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, co
   const auto count_correct = [&](std::int64_t first, std::span<const float> logits, std::size_t classes) {
     for (std::size_t at = 0; at < logits.size(); at += classes) {
       const auto row = logits.subspan(at, classes);
-      const auto best = std::ranges::max_element(row) - row.begin();
+      const auto best = static_cast<std::int32_t>(std::ranges::max_element(row) - row.begin());
+      result.add_predictions(best);
       if (best == set->labels(static_cast<int>(first++))) result.set_correct(result.correct() + 1);
     }
   };

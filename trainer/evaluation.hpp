@@ -3,7 +3,10 @@
 
 #include <torch/torch.h>
 
+#include <cstdint>
 #include <functional>
+#include <map>
+#include <utility>
 
 #include "trainer/dataset.hpp"
 
@@ -19,5 +22,12 @@ torch::Tensor logits_of(const Classifier& classifier, const ImageSplit& split,
 // Top-1 accuracy, 0..1. REQUIRES: split.size() > 0.
 double top1(const Classifier& classifier, const ImageSplit& split,
             const std::function<void(double fraction)>& progress = {});
+
+// Images by {label, prediction}, where there are any.
+using ConfusionCounts = std::map<std::pair<std::int32_t, std::int32_t>, std::int64_t>;
+ConfusionCounts confusion(const Classifier& classifier, const ImageSplit& split,
+                          const std::function<void(double fraction)>& progress = {});
+// REQUIRES: not empty.
+double top1(const ConfusionCounts& counts);
 
 }  // namespace finch::trainer

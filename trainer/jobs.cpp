@@ -93,6 +93,17 @@ struct JobRun {
     return std::unexpected(Error{"no validation samples are set aside; set validation_samples to at least 1"});
   }
 
+  void validate(NetworkModule& module, protocol::TrainedCandidate& trained,
+                const std::function<void(double)>& progress) {
+    const ConfusionCounts counts = confusion(classifier(module), dataset.validation, progress);
+    trained.set_validation_top1(top1(counts));
+    for (const auto& [pair, count] : counts) {
+      trained.mutable_validation()->add_label(pair.first);
+      trained.mutable_validation()->add_prediction(pair.second);
+      trained.mutable_validation()->add_count(count);
+    }
+  }
+
   // Of a job that may name some; undefined: none.
   std::expected<torch::Tensor, Error> soft_targets_of(const auto& job) const {
     if (!job.has_soft_targets()) return torch::Tensor();
@@ -162,6 +173,7 @@ struct JobRun {
     facts.mutable_mean()->Add(dataset.mean.begin(), dataset.mean.end());
     facts.mutable_stddev()->Add(dataset.stddev.begin(), dataset.stddev.end());
     facts.set_data_hash(dataset.data_hash);
+    facts.mutable_test_labels()->Add(dataset.test.labels.begin(), dataset.test.labels.end());
 
     constexpr std::size_t kMostNamed = 5;
     for (const std::string& why : dataset.skipped | std::views::take(kMostNamed)) facts.add_skipped_images(why);
@@ -277,7 +289,7 @@ struct JobRun {
     if (!group.leads()) return JobResult();
     trained.set_seconds(timing->seconds);
     trained.set_images_per_second(timing->images_per_second);
-    trained.set_validation_top1(top1(classifier(module), dataset.validation, output.part(0.95, 0.97, "validating")));
+    validate(module, trained, output.part(0.95, 0.97, "validating"));
     auto checkpoint = output.write(serialize_tensors(module.state()));
     if (!checkpoint) return std::unexpected(checkpoint.error());
     *trained.mutable_checkpoint() = std::move(*checkpoint);
@@ -348,8 +360,7 @@ struct JobRun {
     recalibrate(*subnet->module, dataset.train, kRecalibrationImages);
     JobResult result;
     protocol::TrainedCandidate& evaluated = *result.mutable_trained_candidate();
-    evaluated.set_validation_top1(
-        top1(classifier(*subnet->module), dataset.validation, output.part(0.3, 1, "validating")));
+    validate(*subnet->module, evaluated, output.part(0.3, 1, "validating"));
     auto checkpoint = output.write(serialize_tensors(subnet->module->state()));
     if (!checkpoint) return std::unexpected(checkpoint.error());
     *evaluated.mutable_checkpoint() = std::move(*checkpoint);

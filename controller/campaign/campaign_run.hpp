@@ -5,6 +5,7 @@
 #include <chrono>
 #include <set>
 
+#include "controller/campaign/accuracy_statistics.hpp"
 #include "controller/campaign/campaign.hpp"
 #include "controller/campaign/campaign_state.hpp"
 #include "controller/campaign/job_board.hpp"
@@ -83,6 +84,10 @@ class CampaignRun : public Campaign {
   Step measure_file(FinalistState& finalist, const protocol::ExportedFile& file, const DeviceConfig& device,
                     const Home& home);
   Step evaluate_file(FinalistState& finalist, const protocol::ExportedFile& file);
+  Step evaluate_seed(FinalistState& finalist, std::size_t seed);
+  JobRequest training_of(const FinalistState& finalist, const CandidateState& candidate, std::size_t seed) const;
+  JobRequest test_of(const FinalistState& finalist, const protocol::ExportedFile& file) const;
+  Step keep_models(const FinalistState& finalist, const protocol::TrainedCandidate& trained, const Home& home) const;
   Step fail(const FinalistState& finalist, const std::string& why);
   Step keep_artifact(const Home& home, const std::string& sha256, const std::filesystem::path& to) const;
   Step conclude();
@@ -99,6 +104,7 @@ class CampaignRun : public Campaign {
   CampaignStatus status() const;
   std::string file_name(search::CandidateId id, const std::string& precision) const;
   std::string raw_name(search::CandidateId id, const std::string& precision, const std::string& device) const;
+  Interval validation_interval(double top1) const;  // 95 %
   FrontModel front_model(const FinalistState& finalist, const CandidateState& candidate) const;
 
   RunFolder folder_;

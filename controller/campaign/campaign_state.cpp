@@ -32,6 +32,19 @@ nlohmann::json to_json(const google::protobuf::Message& message) {
   return nlohmann::json::parse(text);
 }
 
+Confusion confusion_of(const protocol::TrainedCandidate& trained) {
+  Confusion confusion;
+  const protocol::Confusion& pairs = trained.validation();
+  for (int i = 0; i < pairs.count_size(); ++i)
+    confusion[{pairs.label().at(i), pairs.prediction().at(i)}] += pairs.count().at(i);
+  return confusion;
+}
+
+Accuracies accuracies_of(const protocol::TrainedCandidate& trained) {
+  const Confusion confusion = confusion_of(trained);
+  return confusion.empty() ? Accuracies(trained.validation_top1()) : Accuracies(confusion);
+}
+
 bool CandidateState::estimated() const {
   return std::ranges::any_of(screens, [](const auto& screen) { return is_estimate(screen.second); });
 }
@@ -44,10 +57,20 @@ std::map<std::string, protocol::Measurement> FinalistFile::by_device() const {
 
 bool FinalistState::complete(std::size_t devices) const {
   if (!failure.empty()) return true;
-  return trained && std::ranges::all_of(kFinalistPrecisions, [&](const char* precision) {
+  const auto tested = [](const FinalistSeed& seed) { return seed.evaluation.has_value(); };
+  return trained && std::ranges::all_of(seeds, tested) &&
+         std::ranges::all_of(kFinalistPrecisions, [&](const char* precision) {
            const auto file = files.find(precision);
            return file != files.end() && file->second.measurements.size() == devices && file->second.evaluation;
          });
+}
+
+std::size_t FinalistState::median_seed(Metric metric) const {
+  std::vector<std::pair<double, std::size_t>> order;
+  for (std::size_t i = 0; i < seeds.size(); ++i)
+    order.emplace_back(accuracies_of(*seeds[i].trained)[metric].value_or(0), i);
+  std::ranges::sort(order);
+  return order[(order.size() - 1) / 2].second;
 }
 
 double worst_latency_ms(const std::map<std::string, protocol::Measurement>& by_device) {
@@ -81,7 +104,25 @@ bool CampaignState::wants_energy(const std::string& device) const {
   });
 }
 
-std::vector<double> CampaignState::objectives(double top1,
+bool CampaignState::wants_confusion() const {
+  const auto beyond_top1 = [](std::optional<Metric> metric) { return metric && *metric != Metric::top1; };
+  return std::ranges::any_of(config.objectives,
+                             [&](const ObjectiveConfig& o) { return beyond_top1(metric_named(o.name)); }) ||
+         std::ranges::any_of(kMetrics, [&](Metric m) { return beyond_top1(m) && config.constraints.min(m); });
+}
+
+Confusion CampaignState::confusion_of(const protocol::Evaluation& evaluation) const {
+  if (evaluation.predictions_size() != data->test_labels_size()) return {};  // of an earlier Finch
+  const auto images = static_cast<std::size_t>(evaluation.predictions_size());
+  return controller::confusion_of({data->test_labels().data(), images}, {evaluation.predictions().data(), images});
+}
+
+Accuracies CampaignState::accuracies_of(const protocol::Evaluation& evaluation) const {
+  const Confusion confusion = confusion_of(evaluation);
+  return confusion.empty() ? Accuracies(evaluation.top1()) : Accuracies(confusion);
+}
+
+std::vector<double> CampaignState::objectives(const Accuracies& accuracies,
                                               const std::map<std::string, protocol::Measurement>& by_device,
                                               const search::Cost& cost) const {
   const auto measured = [&](const ObjectiveConfig& objective, double (protocol::Measurement::*value)() const) {
@@ -93,7 +134,7 @@ std::vector<double> CampaignState::objectives(double top1,
   std::vector<double> values;
   for (const ObjectiveConfig& objective : config.objectives) {
     const std::string quantity = objective.quantity();
-    if (quantity == "accuracy") values.push_back(100 - 100 * top1);
+    if (const auto metric = metric_named(quantity)) values.push_back(100 - 100 * accuracies[*metric].value_or(0));
     if (quantity == "latency") values.push_back(measured(objective, &protocol::Measurement::latency_median_ms));
     if (quantity == "parameters") values.push_back(static_cast<double>(cost.parameters));
     if (quantity == "macs") values.push_back(static_cast<double>(cost.macs));
@@ -199,10 +240,10 @@ void CampaignState::apply_trained(const Event& event) {
   CandidateState& candidate = candidates.at(event.data.at("id"));
   candidate.trained = from_json<protocol::TrainedCandidate>(event.data.at("result"));
   candidate.reused = event.data.value("reused", false);
-  const std::size_t rung = candidate.rung_top1.size();
-  candidate.rung_top1.push_back(candidate.trained->validation_top1());
+  const std::size_t rung = candidate.rungs.size();
+  candidate.rungs.push_back(controller::accuracies_of(*candidate.trained));
   candidate.trains_on =
-      halving_.report(candidate.id, rung, objectives(candidate.rung_top1.back(), candidate.screens, candidate.cost));
+      halving_.report(candidate.id, rung, objectives(candidate.rungs.back(), candidate.screens, candidate.cost));
 }
 
 void CampaignState::apply_told(const Event& event) {
@@ -218,7 +259,8 @@ void CampaignState::apply_told(const Event& event) {
   candidate.told_seconds = event.seconds;
   algorithm_->tell(candidate.id, outcome);
   exhausted = false;
-  if (outcome.violation <= 0 && !outcome.objectives.empty()) {
+  const bool trained = !outcome.objectives.empty();
+  if (trained && (outcome.violation <= 0 || candidate.outcome == kInaccurate)) {
     ++evaluated;
     if (candidate.evaluated()) front.insert({candidate.id, outcome.objectives});
   } else if (std::isinf(outcome.violation)) {
@@ -233,6 +275,14 @@ void CampaignState::apply_finalist(const Event& event) {
   const auto found = std::ranges::find(*finalists, event.data.at("id").get<search::CandidateId>(), &FinalistState::id);
   if (found == finalists->end()) throw std::runtime_error("not one of the finalists");
   const bool was_reused = event.data.value("reused", false);
+  if (event.type == "finalist_seed") {
+    found->seeds.emplace_back().trained = from_json<protocol::TrainedCandidate>(event.data.at("result"));
+    if (std::ssize(found->seeds) < config.finalists.seeds) return;
+    found->deployed_seed = found->median_seed(metric_named(config.objectives.front().name).value());
+    found->trained = found->seeds[found->deployed_seed].trained;
+  }
+  if (event.type == "finalist_seed_evaluated")
+    found->seeds.at(event.data.at("seed")).evaluation = from_json<protocol::Evaluation>(event.data.at("result"));
   if (event.type == "finalist_trained") found->trained = from_json<protocol::TrainedCandidate>(event.data.at("result"));
   if (event.type == "finalist_failed") found->failure = event.data.at("why");
   if (event.type == "finalist_measured") {
@@ -245,6 +295,8 @@ void CampaignState::apply_finalist(const Event& event) {
     FinalistFile& file = found->files[event.data.at("precision")];
     file.evaluation = from_json<protocol::Evaluation>(event.data.at("result"));
     file.evaluation_reused = was_reused;
+    if (!found->seeds.empty() && event.data.at("precision") == config.deploy.precision)
+      found->seeds[found->deployed_seed].evaluation = file.evaluation;
   }
 }
 
@@ -291,8 +343,8 @@ std::expected<void, Error> CampaignState::apply_extended(const Event& event) {
     if (algorithm_->adopt(candidate.genotype) != id)
       throw std::runtime_error("the candidates are not numbered in order");
     if (candidate.screens.size() < config.devices.size()) continue;  // what it is worth is not known any more
-    for (std::size_t rung = 0; rung < candidate.rung_top1.size(); ++rung) {
-      (void)halving_.report(id, rung, objectives(candidate.rung_top1[rung], candidate.screens, candidate.cost));
+    for (std::size_t rung = 0; rung < candidate.rungs.size(); ++rung) {
+      (void)halving_.report(id, rung, objectives(candidate.rungs[rung], candidate.screens, candidate.cost));
     }
   }
   return {};

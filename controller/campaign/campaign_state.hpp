@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "controller/campaign/confusion.hpp"
 #include "controller/campaign/device_predictors.hpp"
 #include "controller/campaign/event_store.hpp"
 #include "controller/campaign/front.hpp"
@@ -20,7 +21,8 @@
 
 namespace finch::controller {
 
-inline constexpr const char* kEvaluated = "evaluated";  // trained to the end, within all limits
+inline constexpr const char* kEvaluated = "evaluated";             // trained to the end, within all limits
+inline constexpr const char* kInaccurate = "not accurate enough";  // trained to the end, below a least accuracy
 
 struct CandidateState {
   search::CandidateId id = 0;
@@ -31,10 +33,10 @@ struct CandidateState {
   // it.
   std::map<std::string, protocol::Measurement> screens;
   std::optional<protocol::TrainedCandidate> trained;  // as far as it has come
-  std::vector<double> rung_top1;                      // 0..1, after each part of its training
+  std::vector<Accuracies> rungs;                      // on the validation split, after each part of its training
   bool trains_on = false;                             // good enough for the next part
   std::optional<search::Outcome> told;
-  std::string outcome;  // "evaluated", "stopped", "too slow", "failed: ..."
+  std::string outcome;  // "evaluated", "stopped", "too slow", "not accurate enough", "failed: ..."
   double told_seconds = 0;
   bool reused = false;
 
@@ -54,13 +56,23 @@ struct FinalistFile {
   std::map<std::string, protocol::Measurement> by_device() const;
 };
 
+// One of a finalist's trainings, where there are several.
+struct FinalistSeed {
+  std::optional<protocol::TrainedCandidate> trained;
+  std::optional<protocol::Evaluation> evaluation;  // of the file in the deployed precision
+};
+
 struct FinalistState {
   search::CandidateId id = 0;
+  std::vector<FinalistSeed> seeds;                    // empty: trained once
+  std::size_t deployed_seed = 0;                      // the one that `trained` is
   std::optional<protocol::TrainedCandidate> trained;  // with its exported files
   std::map<std::string, FinalistFile> files;          // by precision
   std::string failure;
 
   bool complete(std::size_t devices) const;
+  // Of the trainings, all done: the one with the median of the validation split's `metric`, the lower of two.
+  std::size_t median_seed(Metric metric) const;
 };
 
 // In ms, of the device where it is greatest; 0: nowhere measured.
@@ -106,9 +118,14 @@ class CampaignState {
   std::string stage() const;
   search::Cost cost_of(const search::Genotype& genotype) const;
   // Objective values, minimised, in the campaign's order. REQUIRES: measured on every device.
-  std::vector<double> objectives(double top1, const std::map<std::string, protocol::Measurement>& by_device,
+  std::vector<double> objectives(const Accuracies& accuracies,
+                                 const std::map<std::string, protocol::Measurement>& by_device,
                                  const search::Cost& cost) const;
-  bool wants_energy(const std::string& device) const;  // of this device, or of the worst
+  bool wants_confusion() const;  // of an objective or a limit that top-1 does not say
+  // Over the test images. REQUIRES: the data are known.
+  Accuracies accuracies_of(const protocol::Evaluation& evaluation) const;
+  Confusion confusion_of(const protocol::Evaluation& evaluation) const;  // empty: not known
+  bool wants_energy(const std::string& device) const;                    // of this device, or of the worst
 
  private:
   std::expected<void, Error> start_search();
@@ -127,6 +144,10 @@ class CampaignState {
   search::SuccessiveHalving halving_;
   std::optional<DevicePredictors> predictors_;
 };
+
+// On the validation split.
+Accuracies accuracies_of(const protocol::TrainedCandidate& trained);
+Confusion confusion_of(const protocol::TrainedCandidate& trained);  // empty: not known
 
 // As the report shows it; `raw` is the artifact's SHA-256.
 MeasurementInfo measurement_info(const protocol::Measurement& measurement);

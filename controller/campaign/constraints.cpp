@@ -28,6 +28,15 @@ bool keeps(const ConstraintConfig& limits, const search::SearchSpace& space, con
   return network && keeps(limits, search::cost_of(*network));
 }
 
+double shortfall_of(const ConstraintConfig& limits, const Accuracies& accuracies) {
+  double sum = 0;
+  for (const Metric metric : kMetrics) {
+    const double least = limits.min(metric).value_or(0);
+    if (least > 0) sum += std::max(0.0, 1 - accuracies[metric].value_or(0) / least);
+  }
+  return sum;
+}
+
 std::optional<SpaceExtremes> extremes_within(const ConstraintConfig& limits, const search::SearchSpace& space) {
   std::optional<SpaceExtremes> extremes;
   std::int64_t fewest = 0, most = 0;

@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "controller/campaign/confusion.hpp"
 #include "controller/config/campaign_config.hpp"
 #include "search/cost_model.hpp"
 #include "search/search_space.hpp"
@@ -14,6 +15,9 @@ bool keeps(const ConstraintConfig& limits, const search::Cost& cost);
 // Sum of the relative excesses over the limits; 0: keeps them.
 double excess_over(const ConstraintConfig& limits, const search::Cost& cost);
 bool keeps(const ConstraintConfig& limits, const search::SearchSpace& space, const search::Genotype& genotype);
+
+// Sum of the relative shortfalls below the least accuracies; 0: keeps them. A metric that is not known counts as 0.
+double shortfall_of(const ConstraintConfig& limits, const Accuracies& accuracies);
 
 struct SpaceExtremes {
   search::Genotype smallest, largest;  // by MACs

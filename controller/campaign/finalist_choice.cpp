@@ -12,8 +12,10 @@ std::vector<search::CandidateId> choose_finalists(const CampaignState& state) {
   std::vector<search::CandidateId> ids;
   std::vector<std::vector<double>> points;
   std::vector<double> latencies;  // logarithms
+  // Finalists are trained on: where no candidate is accurate enough yet, some may become so.
+  const bool any = std::ranges::any_of(state.candidates, [](const auto& entry) { return entry.second.evaluated(); });
   for (const auto& [id, candidate] : state.candidates) {
-    if (!candidate.evaluated()) continue;
+    if (candidate.outcome != (any ? kEvaluated : kInaccurate)) continue;
     ids.push_back(id);
     points.push_back(candidate.told->objectives);
     latencies.push_back(std::log(worst_latency_ms(candidate.screens)));

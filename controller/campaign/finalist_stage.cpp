@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <format>
 
+#include "controller/campaign/accuracy_info.hpp"
 #include "controller/campaign/artifact_copy.hpp"
 #include "controller/campaign/campaign_run.hpp"
 #include "controller/campaign/measuring.hpp"
@@ -38,6 +39,9 @@ CampaignRun::Step CampaignRun::advance_finalist(FinalistState& finalist, const H
   if (finalist.complete(devices.size())) return {};
   const CandidateState& candidate = state_.candidates.at(finalist.id);
   if (finalist.trained) {
+    if (!finalist.seeds.empty()) {
+      if (auto kept = keep_models(finalist, *finalist.trained, home); !kept) return kept;
+    }
     for (const protocol::ExportedFile& file : finalist.trained->files()) {
       const FinalistFile& known = finalist.files[file.precision()];
       for (const DeviceConfig& device : devices) {
@@ -48,8 +52,39 @@ CampaignRun::Step CampaignRun::advance_finalist(FinalistState& finalist, const H
       if (!finalist.failure.empty() || known.evaluation) continue;
       if (auto evaluated = evaluate_file(finalist, file); !evaluated) return evaluated;
     }
+    for (std::size_t seed = 0; seed < finalist.seeds.size() && finalist.failure.empty(); ++seed) {
+      if (seed == finalist.deployed_seed || finalist.seeds[seed].evaluation) continue;
+      if (auto evaluated = evaluate_seed(finalist, seed); !evaluated) return evaluated;
+    }
     return {};
   }
+  const std::size_t seed = finalist.seeds.size();
+  const bool several = state_.config.finalists.seeds > 1;
+  const auto done = board_->result_of(training_of(finalist, candidate, seed));
+  if (!done) return std::unexpected(done.error());
+  if (!*done) return {};
+  const protocol::JobResult& result = (*done)->result;
+  if (result.has_failure()) return fail(finalist, result.failure().message());
+  const auto& files = result.trained_candidate().files();
+  for (const char* precision : kFinalistPrecisions) {
+    if (std::ranges::find(files, precision, &protocol::ExportedFile::precision) == files.end())
+      return fail(finalist, std::format("the trainer exported no {} file", precision));
+  }
+  if (!several) {
+    if (auto kept = keep_models(finalist, result.trained_candidate(), home); !kept) return kept;
+  }
+  say(std::format("finalist {}{}: {:.2f} % validation after fine-tuning{}", finalist.id,
+                  several ? std::format(", training {} of {}", seed + 1, state_.config.finalists.seeds) : "",
+                  100 * result.trained_candidate().validation_top1(), (*done)->reused ? " (reused)" : ""));
+  return record(several ? "finalist_seed" : "finalist_trained",
+                {{"id", finalist.id},
+                 {"result", to_json(result.trained_candidate())},
+                 {"reused", (*done)->reused},
+                 {"paused_seconds", (*done)->reused ? 0 : result.paused_seconds()}});
+}
+
+JobRequest CampaignRun::training_of(const FinalistState& finalist, const CandidateState& candidate,
+                                    std::size_t seed) const {
   JobRequest request{.job = {},
                      .target = "",
                      .priority = 20,
@@ -60,29 +95,22 @@ CampaignRun::Step CampaignRun::advance_finalist(FinalistState& finalist, const H
   for (const int choice : candidate.genotype) job.add_genotype(choice);
   *job.mutable_data() = data_spec();
   *job.mutable_recipe() = recipe(state_.config.train.finalist_epochs);
+  job.mutable_recipe()->set_seed(state_.config.seed + seed);
   add_teacher(job);
   *job.mutable_parent_checkpoint() = candidate.trained->checkpoint();
   for (const char* precision : kFinalistPrecisions) job.add_precisions(precision);
   job.mutable_metadata()->set_campaign(state_.config.name);
   *job.mutable_metadata()->mutable_class_names() = state_.data->class_names();
-  const auto done = board_->result_of(request);
-  if (!done) return std::unexpected(done.error());
-  if (!*done) return {};
-  const protocol::JobResult& result = (*done)->result;
-  if (result.has_failure()) return fail(finalist, result.failure().message());
-  for (const char* precision : kFinalistPrecisions) {
-    const auto& files = result.trained_candidate().files();
-    const auto file = std::ranges::find(files, precision, &protocol::ExportedFile::precision);
-    if (file == files.end()) return fail(finalist, std::format("the trainer exported no {} file", precision));
-    const auto to = folder_.models() / (file_name(finalist.id, precision) + ".onnx");
-    if (auto kept = keep_artifact(home, file->artifact().sha256(), to); !kept) return kept;
+  return request;
+}
+
+CampaignRun::Step CampaignRun::keep_models(const FinalistState& finalist, const protocol::TrainedCandidate& trained,
+                                           const Home& home) const {
+  for (const protocol::ExportedFile& file : trained.files()) {
+    const auto to = folder_.models() / (file_name(finalist.id, file.precision()) + ".onnx");
+    if (auto kept = keep_artifact(home, file.artifact().sha256(), to); !kept) return kept;
   }
-  say(std::format("finalist {}: {:.2f} % validation after fine-tuning{}", finalist.id,
-                  100 * result.trained_candidate().validation_top1(), (*done)->reused ? " (reused)" : ""));
-  return record("finalist_trained", {{"id", finalist.id},
-                                     {"result", to_json(result.trained_candidate())},
-                                     {"reused", (*done)->reused},
-                                     {"paused_seconds", (*done)->reused ? 0 : result.paused_seconds()}});
+  return {};
 }
 
 CampaignRun::Step CampaignRun::fail(const FinalistState& finalist, const std::string& why) {
@@ -115,30 +143,53 @@ CampaignRun::Step CampaignRun::measure_file(FinalistState& finalist, const proto
 }
 
 // On the first device: the file is the same on all.
-CampaignRun::Step CampaignRun::evaluate_file(FinalistState& finalist, const protocol::ExportedFile& file) {
-  const std::string& precision = file.precision();
+JobRequest CampaignRun::test_of(const FinalistState& finalist, const protocol::ExportedFile& file) const {
   const DeviceConfig& device = state_.config.devices.front();
   JobRequest request{.job = {},
                      .target = device.name,
                      .priority = 30,
                      .depends_on = state_.data->data_hash() + state_.devices.at(device.name).state_hash(),
-                     .description = std::format("testing finalist {} ({})", finalist.id, precision)};
+                     .description = std::format("testing finalist {} ({})", finalist.id, file.precision())};
   protocol::Evaluate& job = *request.job.mutable_evaluate();
   *job.mutable_model() = file.artifact();
   *job.mutable_test_set() = state_.data->test_set();
-  *job.mutable_deploy() = deploy(precision, device);
+  *job.mutable_deploy() = deploy(file.precision(), device);
   job.set_device(device.name);
-  const auto done = board_->result_of(request);
+  return request;
+}
+
+CampaignRun::Step CampaignRun::evaluate_file(FinalistState& finalist, const protocol::ExportedFile& file) {
+  const auto done = board_->result_of(test_of(finalist, file));
   if (!done) return std::unexpected(done.error());
   if (!*done) return {};
   const protocol::JobResult& result = (*done)->result;
   if (result.has_failure()) return fail(finalist, result.failure().message());
-  say(std::format("finalist {} {}: {:.2f} % of {} test images{}", finalist.id, precision,
-                  100 * result.evaluation().top1(), result.evaluation().samples(), (*done)->reused ? " (reused)" : ""));
+  const protocol::Evaluation& evaluation = result.evaluation();
+  if (state_.wants_confusion() && evaluation.predictions_size() != state_.data->test_labels_size())
+    return fail(finalist,
+                "the agent did not say which class each test image was taken for; it is older than this finch");
+  const AccuracyInfo info = accuracy_info(evaluation, {});
+  say(std::format("finalist {} {}: {:.2f} % [{:.2f}, {:.2f}] of {} test images{}", finalist.id, file.precision(),
+                  100 * info.top1, 100 * info.ci_low, 100 * info.ci_high, info.samples,
+                  (*done)->reused ? " (reused)" : ""));
   return record("finalist_evaluated", {{"id", finalist.id},
-                                       {"precision", precision},
-                                       {"result", to_json(result.evaluation())},
+                                       {"precision", file.precision()},
+                                       {"result", to_json(evaluation)},
                                        {"reused", (*done)->reused}});
+}
+
+// A training that is not deployed says how much the accuracy hangs on chance: it is tested, not measured.
+CampaignRun::Step CampaignRun::evaluate_seed(FinalistState& finalist, std::size_t seed) {
+  const auto& files = finalist.seeds[seed].trained->files();
+  const auto file = std::ranges::find(files, state_.config.deploy.precision, &protocol::ExportedFile::precision);
+  const auto done = board_->result_of(test_of(finalist, *file));
+  if (!done) return std::unexpected(done.error());
+  if (!*done) return {};
+  const protocol::JobResult& result = (*done)->result;
+  if (result.has_failure()) return fail(finalist, result.failure().message());
+  return record(
+      "finalist_seed_evaluated",
+      {{"id", finalist.id}, {"seed", seed}, {"result", to_json(result.evaluation())}, {"reused", (*done)->reused}});
 }
 
 CampaignRun::Step CampaignRun::keep_artifact(const Home& home, const std::string& sha256,
@@ -162,6 +213,17 @@ FrontModel CampaignRun::front_model(const FinalistState& finalist, const Candida
   model.macs = candidate.cost.macs;
   model.peak_activation_bytes = candidate.cost.peak_activation_bytes;
   model.validation_top1 = finalist.trained->validation_top1();
+  const Interval validation = validation_interval(model.validation_top1);
+  model.validation_ci_low = validation.low;
+  model.validation_ci_high = validation.high;
+  for (std::size_t i = 0; i < finalist.seeds.size(); ++i) {
+    const FinalistSeed& seed = finalist.seeds[i];
+    model.seeds.push_back({.seed = state_.config.seed + i,
+                           .validation_top1 = seed.trained->validation_top1(),
+                           .test_top1 = seed.evaluation->top1(),
+                           .deployed = i == finalist.deployed_seed});
+  }
+  const std::vector<std::int32_t> labels(state_.data->test_labels().begin(), state_.data->test_labels().end());
   model.screen_latency_ms = worst_latency_ms(candidate.screens);
   for (const protocol::ExportedFile& exported : finalist.trained->files()) {
     const std::string name = file_name(finalist.id, exported.precision());
@@ -171,10 +233,8 @@ FrontModel CampaignRun::front_model(const FinalistState& finalist, const Candida
     file.precision = exported.precision();
     file.sha256 = exported.artifact().sha256();
     file.size_bytes = exported.artifact().size_bytes();
-    file.accuracy = AccuracyInfo{.top1 = known.evaluation->top1(),
-                                 .samples = known.evaluation->samples(),
-                                 .split = "test",
-                                 .reused = known.evaluation_reused};
+    file.accuracy = accuracy_info(*known.evaluation, labels);
+    file.accuracy->reused = known.evaluation_reused;
     for (const DeviceConfig& device : state_.config.devices) {
       const FinalistFile::Measured& measured = known.measurements.at(device.name);
       MeasurementInfo info = measurement_info(measured.measurement);

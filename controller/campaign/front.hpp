@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "controller/campaign/confusion.hpp"
+
 namespace finch::controller {
 
 struct ObjectiveInfo {
@@ -41,11 +43,29 @@ struct MeasurementInfo {
   bool reused = false;             // recorded by an earlier campaign on the same device in the same state
 };
 
+struct MetricInfo {
+  std::string name;                           // "balanced_accuracy", ...
+  double value = 0, ci_low = 0, ci_high = 1;  // 0..1; 95 %, bootstrap over the images
+};
+
 struct AccuracyInfo {
   double top1 = 0;  // 0..1
   std::int64_t samples = 0;
   std::string split;  // "test"
   bool reused = false;
+  double ci_low = 0, ci_high = 1;  // 95 %, Wilson
+  // Empty where the result does not say which class each image was taken for.
+  std::vector<MetricInfo> metrics = {};
+  Confusion confusion = {};
+  std::vector<bool> right = {};  // image by image
+};
+
+// One training of a finalist that was trained several times.
+struct SeedInfo {
+  std::uint64_t seed = 0;
+  double validation_top1 = 0;
+  double test_top1 = 0;  // of the file in the deployed precision
+  bool deployed = false;
 };
 
 struct ModelFile {
@@ -62,10 +82,12 @@ struct FrontModel {
   std::string space;
   std::vector<int> genotype;
   std::int64_t parameters = 0, macs = 0, peak_activation_bytes = 0;
-  double validation_top1 = 0;
+  double validation_top1 = 0, validation_ci_low = 0, validation_ci_high = 1;
   double screen_latency_ms = 0;  // of the random-weight file, before training
   std::vector<ModelFile> files;
-  std::vector<std::string> notes;  // "int8 does not pay here: 1.03 x the latency of fp32"
+  std::vector<std::string> tied_with = {};  // models that the test images do not tell from this one
+  std::vector<SeedInfo> seeds = {};         // when it was trained more than once
+  std::vector<std::string> notes;           // "int8 does not pay here: 1.03 x the latency of fp32"
 };
 
 // One evaluated candidate of the search, for the plots of evolution over time and of everything tried.
@@ -74,11 +96,12 @@ struct CandidatePoint {
   std::vector<int> genotype;
   double seconds = 0;  // of campaign time when it was told
   std::optional<double> validation_top1;
-  std::optional<double> latency_ms;                    // of the slowest device
-  std::map<std::string, double> latency_by_device_ms;  // all that were measured or estimated
-  bool estimated = false;                              // latency of one device at least
+  double validation_ci_low = 0, validation_ci_high = 1;  // 95 %, Wilson
+  std::optional<double> latency_ms;                      // of the slowest device
+  std::map<std::string, double> latency_by_device_ms;    // all that were measured or estimated
+  bool estimated = false;                                // latency of one device at least
   std::int64_t parameters = 0, macs = 0, peak_activation_bytes = 0;
-  std::string outcome;  // "evaluated", "stopped", "too slow", "failed: ..."
+  std::string outcome;  // "evaluated", "stopped", "too slow", "not accurate enough", "failed: ..."
   bool reused = false;
 };
 
@@ -112,9 +135,11 @@ struct CampaignResult {
   std::vector<DeviceFact> device;
   std::vector<StageTime> stages;
   std::string data_hash;
-  std::string config_toml;  // as resolved
-  std::string reproduce;    // the command
-  double teacher_top1 = 0;  // validation; 0: none
+  std::vector<std::string> class_names;
+  std::string precision;  // that is deployed
+  std::string config_toml;                                           // as resolved
+  std::string reproduce;                                             // the command
+  double teacher_top1 = 0, teacher_ci_low = 0, teacher_ci_high = 1;  // validation; 0: none
   std::int64_t reused_results = 0;
   std::vector<std::string> notes;  // "energy: not measured, no power sensor"
 };

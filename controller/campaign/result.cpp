@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <format>
 
+#include "controller/campaign/accuracy_info.hpp"
 #include "controller/campaign/campaign_run.hpp"
+#include "controller/campaign/constraints.hpp"
 #include "controller/campaign/measuring.hpp"
 
 namespace finch::controller {
@@ -24,7 +26,23 @@ std::vector<DeviceFact> device_facts(const protocol::DeviceDescription& device) 
   return facts;
 }
 
+std::string shortfall_text(const ConstraintConfig& limits, const Accuracies& accuracies) {
+  std::string text;
+  for (const Metric metric : kMetrics) {
+    const double value = accuracies[metric].value_or(0), least = limits.min(metric).value_or(0);
+    if (value >= least) continue;
+    text += std::format("{}{} of {:.2f} % on the test images, below constraints.min_{}", text.empty() ? "" : ", ",
+                        name_of(metric), 100 * value, name_of(metric));
+  }
+  return text;
+}
+
 }  // namespace
+
+Interval CampaignRun::validation_interval(double top1) const {
+  const std::int64_t samples = state_.data ? state_.data->validation_samples() : 0;
+  return samples > 0 ? wilson_interval(top1 * static_cast<double>(samples), samples) : Interval{};
+}
 
 MeasurementInfo measurement_info(const protocol::Measurement& m) {
   MeasurementInfo info;
@@ -56,6 +74,7 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
   const CampaignConfig& config = state_.config;
   result.campaign = config.name;
   result.seed = config.seed;
+  result.precision = config.deploy.precision;
   result.finch_version = state_.version;
   result.started = state_.started;
   result.finished = state_.finished;
@@ -76,7 +95,12 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
       point.latency_by_device_ms[device] = screen.latency_median_ms();
     point.estimated = candidate.estimated();
     if (!candidate.screens.empty()) point.latency_ms = worst_latency_ms(candidate.screens);
-    if (candidate.trained) point.validation_top1 = candidate.trained->validation_top1();
+    if (candidate.trained) {
+      point.validation_top1 = candidate.trained->validation_top1();
+      const Interval interval = validation_interval(*point.validation_top1);
+      point.validation_ci_low = interval.low;
+      point.validation_ci_high = interval.high;
+    }
     result.candidates.push_back(std::move(point));
   }
   result.notes = state_.notes;
@@ -101,8 +125,16 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
     const auto facts = device_facts(device);
     result.device.insert(result.device.end(), facts.begin(), facts.end());
   }
-  if (state_.data) result.data_hash = state_.data->data_hash();
-  if (state_.teacher) result.teacher_top1 = state_.teacher->validation_top1();
+  if (state_.data) {
+    result.data_hash = state_.data->data_hash();
+    result.class_names.assign(state_.data->class_names().begin(), state_.data->class_names().end());
+  }
+  if (state_.teacher) {
+    result.teacher_top1 = state_.teacher->validation_top1();
+    const Interval interval = validation_interval(result.teacher_top1);
+    result.teacher_ci_low = interval.low;
+    result.teacher_ci_high = interval.high;
+  }
   double begun = 0;
   for (const char* stage : {"devices", "data", "teacher", "supernet", "search", "finalists"}) {
     const auto end = state_.stage_ends.find(stage);
@@ -124,9 +156,14 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
         result.notes.push_back(std::format("finalist c{:03} failed: {}", finalist.id, finalist.failure));
       if (!finalist.failure.empty() || !finalist.complete(config.devices.size())) continue;
       const FinalistFile& file = finalist.files.at(config.deploy.precision);
+      const Accuracies accuracies = state_.accuracies_of(*file.evaluation);
+      if (shortfall_of(config.constraints, accuracies) > 0) {
+        result.notes.push_back(std::format("finalist c{:03} is left out: {}", finalist.id,
+                                           shortfall_text(config.constraints, accuracies)));
+        continue;
+      }
       complete.push_back(&finalist);
-      points.push_back(
-          state_.objectives(file.evaluation->top1(), file.by_device(), state_.candidates.at(finalist.id).cost));
+      points.push_back(state_.objectives(accuracies, file.by_device(), state_.candidates.at(finalist.id).cost));
     }
   }
   const auto fronts = search::non_dominated_sort(points);
@@ -144,6 +181,7 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
   }
   std::ranges::sort(result.models, {},
                     [](const FrontModel& model) { return model.files.front().measurements.front().median_ms; });
+  mark_ties(result.models, config.deploy.precision);
   return result;
 }
 
@@ -193,10 +231,13 @@ CampaignStatus CampaignRun::status() const {
     }
   }
   if (state_.finalists && !finished()) {
-    const std::size_t steps_each = 1 + std::size(kFinalistPrecisions) * (state_.config.devices.size() + 1);
+    const auto seeds = static_cast<std::size_t>(state_.config.finalists.seeds);
+    const std::size_t steps_each = 2 * seeds - 1 + std::size(kFinalistPrecisions) * (state_.config.devices.size() + 1);
     std::size_t steps = 0;
     for (const FinalistState& finalist : *state_.finalists) {
-      steps += finalist.trained.has_value();
+      steps += seeds > 1 ? finalist.seeds.size() : finalist.trained.has_value();
+      for (std::size_t i = 0; i < finalist.seeds.size(); ++i)
+        steps += i != finalist.deployed_seed && finalist.seeds[i].evaluation;
       for (const auto& [precision, file] : finalist.files)
         steps += file.measurements.size() + file.evaluation.has_value();
       if (!finalist.failure.empty()) steps += steps_each;

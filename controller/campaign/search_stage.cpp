@@ -120,7 +120,7 @@ double CampaignRun::estimate_finalists() const {
     return longest;
   };
   const auto seconds = [&](const CandidateState& candidate) {
-    const std::size_t rung = candidate.rung_top1.size() - 1;
+    const std::size_t rung = candidate.rungs.size() - 1;
     const double epochs = epochs_until(rung) - (rung > 0 ? epochs_until(rung - 1) : 0);
     const double training = state_.supernet
                                 ? train.finalist_epochs * static_cast<double>(state_.data->train_samples()) /
@@ -129,7 +129,8 @@ double CampaignRun::estimate_finalists() const {
     const double measuring = one_tier ? screening(candidate) : tier_seconds(tiers.finalist_tier, energy);
     const double evaluating =
         1 + 1.2 * worst_latency_ms(candidate.screens) / 1e3 * static_cast<double>(state_.data->test_samples());
-    return training + 2 * (measuring + evaluating);
+    const auto seeds = static_cast<double>(state_.config.finalists.seeds);
+    return seeds * training + 2 * measuring + (seeds + 1) * evaluating;
   };
   double sum = 0, searching = 0;
   std::size_t known = 0;
@@ -181,7 +182,8 @@ CampaignRun::Step CampaignRun::advance_candidate(CandidateState& candidate) {
   }
   if (violation > 0) return tell(candidate, {}, violation, "too slow");
   if (!candidate.trained || candidate.trains_on) return train(candidate);
-  const std::size_t rung = candidate.rung_top1.size() - 1;
+  const std::size_t rung = candidate.rungs.size() - 1;
+  const Accuracies& accuracies = candidate.rungs.back();
   const bool complete = rung + 1 == state_.halving().rungs();
   // Only what was measured is on the front.
   if (complete && candidate.estimated() && may_be_on_front(candidate)) {
@@ -189,14 +191,19 @@ CampaignRun::Step CampaignRun::advance_candidate(CandidateState& candidate) {
       if (is_estimate(candidate.screens.at(device.name))) return screen(candidate, device);
     }
   }
-  const double top1 = candidate.rung_top1.back();
-  say(std::format("candidate {}: {:.2f} %{}, {:.3f} ms{}, {} parameters{}", candidate.id, 100 * top1,
+  const double shortfall = complete ? shortfall_of(state_.config.constraints, accuracies) : 0;
+  say(std::format("candidate {}: {:.2f} %{}{}, {:.3f} ms{}, {} parameters{}", candidate.id, 100 * accuracies.top1(),
+                  shortfall > 0 ? ", below a least accuracy" : "",
                   complete ? "" : std::format(" after {:.2g} epochs, not trained on", epochs_until(rung)),
                   worst_latency_ms(candidate.screens), candidate.estimated() ? " (estimated)" : "",
                   candidate.cost.parameters, candidate.reused ? " (reused)" : ""));
-  const double expected = 1 - state_.halving().at_the_end(rung, 1 - top1);
-  return tell(candidate, state_.objectives(complete ? top1 : expected, candidate.screens, candidate.cost), 0,
-              complete ? kEvaluated : "stopped");
+  auto objectives = state_.objectives(accuracies, candidate.screens, candidate.cost);
+  if (complete) return tell(candidate, std::move(objectives), shortfall, shortfall > 0 ? kInaccurate : kEvaluated);
+  for (std::size_t i = 0; i < objectives.size(); ++i) {
+    if (metric_named(state_.config.objectives[i].name))
+      objectives[i] = state_.halving().at_the_end(rung, objectives[i]);
+  }
+  return tell(candidate, std::move(objectives), 0, "stopped");
 }
 
 // Were it faster than estimated by as much as an estimate may be wrong.
@@ -207,7 +214,7 @@ bool CampaignRun::may_be_on_front(const CandidateState& candidate) const {
     screen.set_latency_median_ms((1 - kEstimateTolerance) * screen.latency_median_ms());
     screen.set_energy_net_mj((1 - kEstimateTolerance) * screen.energy_net_mj());
   }
-  const auto objectives = state_.objectives(candidate.rung_top1.back(), screens, candidate.cost);
+  const auto objectives = state_.objectives(candidate.rungs.back(), screens, candidate.cost);
   return std::ranges::none_of(state_.front.entries(), [&](const search::ArchiveEntry& entry) {
     return search::dominates(entry.objectives, objectives);
   });
@@ -301,7 +308,7 @@ JobRequest CampaignRun::training_of(const CandidateState& candidate) const {
                      .priority = 20,
                      .depends_on = state_.data->data_hash(),
                      .description = std::format("training candidate {}", candidate.id)};
-  const std::size_t rung = candidate.rung_top1.size();
+  const std::size_t rung = candidate.rungs.size();
   protocol::TrainCandidate& job = *request.job.mutable_train_candidate();
   *job.mutable_space() = space_spec();
   for (const int choice : candidate.genotype) job.add_genotype(choice);
@@ -338,6 +345,8 @@ CampaignRun::Step CampaignRun::train(CandidateState& candidate) {
   if (!*done) return {};
   const protocol::JobResult& result = (*done)->result;
   if (result.has_failure()) return fail(candidate, result.failure().message());
+  if (state_.wants_confusion() && !result.trained_candidate().has_validation())
+    return fail(candidate, "the trainer gave no confusion matrix; it is older than this finch");
   return record("trained", {{"id", candidate.id},
                             {"result", to_json(result.trained_candidate())},
                             {"reused", (*done)->reused},

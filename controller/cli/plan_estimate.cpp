@@ -54,7 +54,9 @@ std::expected<Plan, Error> plan_campaign(const CampaignConfig& config, const Pla
                                        ? facts.measurement_seconds
                                        : tier_seconds(config.measure.finalist_tier, facts.energy);
   const double evaluation = 1 + 1.2 * latency_ms / 1e3 * static_cast<double>(facts.test_samples);
-  const double finalist = config.train.finalist_epochs * samples / speed + 2 * (final_measurement + evaluation);
+  const auto seeds = static_cast<double>(config.finalists.seeds);
+  const double finalist =
+      seeds * config.train.finalist_epochs * samples / speed + 2 * final_measurement + (seeds + 1) * evaluation;
   const auto count = static_cast<double>(config.finalists.count);
   const double fixed = kDataSeconds + teacher + supernet + count * finalist;
 

@@ -14,8 +14,11 @@ namespace {
 
 const std::vector<ObjectiveConfig>& known_objectives() {
   static const std::vector<ObjectiveConfig> all = {
-      {"accuracy", "maximize", "%"}, {"latency", "minimize", "ms"},   {"parameters", "minimize", ""},
-      {"macs", "minimize", ""},      {"memory", "minimize", "bytes"}, {"energy", "minimize", "mJ"},
+      {"accuracy", "maximize", "%"},           {"latency", "minimize", "ms"},
+      {"parameters", "minimize", ""},          {"macs", "minimize", ""},
+      {"memory", "minimize", "bytes"},         {"energy", "minimize", "mJ"},
+      {"balanced_accuracy", "maximize", "%"},  {"macro_f1", "maximize", "%"},
+      {"worst_class_recall", "maximize", "%"},
   };
   return all;
 }
@@ -88,6 +91,7 @@ void read_search(TomlReader& reader, CampaignConfig& config) {
   std::set<std::string> known;
   for (const ObjectiveConfig& objective : known_objectives()) known.insert(objective.name);
   for (const DeviceConfig& device : config.devices) known.insert({"latency@" + device.name, "energy@" + device.name});
+  std::ranges::replace(names, std::string("top1"), std::string("accuracy"));
   for (const std::string& name : names) {
     ObjectiveConfig objective{name, "", ""};
     const auto found = std::ranges::find(known_objectives(), objective.quantity(), &ObjectiveConfig::name);
@@ -101,8 +105,11 @@ void read_search(TomlReader& reader, CampaignConfig& config) {
       config.objectives.push_back(std::move(objective));
     }
   }
-  if (names.size() < 2 || names.front() != "accuracy")
-    table.complain("objectives", "the first objective is accuracy, and at least one cost follows");
+  const auto is_accuracy = [](const std::string& name) { return metric_named(name).has_value(); };
+  if (names.empty() || !is_accuracy(names.front()) || std::ranges::all_of(names, is_accuracy))
+    table.complain("objectives",
+                   "the first objective is accuracy (or balanced_accuracy, macro_f1, worst_class_recall), "
+                   "and at least one cost follows");
   table.done();
 }
 
@@ -112,6 +119,8 @@ void read_constraints(TomlReader& reader, CampaignConfig& config) {
   table.read("parameters", config.constraints.parameters, 1.0, 1e12);
   table.read("macs", config.constraints.macs, 1.0, 1e15);
   table.read("memory_mb", config.constraints.memory_mb, 1e-3, 1e6);
+  for (const Metric metric : kMetrics)
+    table.read((std::string("min_") + name_of(metric)).c_str(), config.constraints.min(metric), 0.0, 1.0);
   table.done();
 }
 
@@ -234,6 +243,7 @@ void read_rest(TomlReader& reader, CampaignConfig& config) {
     finalists.complain("count", std::format("{} finalists cannot come from budget.evaluations = {}",
                                             config.finalists.count, *config.budget.evaluations));
   }
+  finalists.read("seeds", config.finalists.seeds, 1, 100);
   finalists.done();
   TomlTable measure = reader.table("measure");
   const std::vector<std::string> tiers = {"quick", "screen", "certify"};
@@ -381,6 +391,7 @@ std::string resolved_toml(const CampaignConfig& c) {
   optional("parameters", c.constraints.parameters);
   optional("macs", c.constraints.macs);
   optional("memory_mb", c.constraints.memory_mb);
+  for (const Metric metric : kMetrics) optional(std::string("min_") + name_of(metric), c.constraints.min(metric));
   text += "\n[budget]\n";
   optional("hours", c.budget.hours);
   if (c.budget.evaluations) line("evaluations", std::to_string(*c.budget.evaluations));
@@ -420,6 +431,7 @@ std::string resolved_toml(const CampaignConfig& c) {
   line("threads", std::to_string(c.train.threads));
   text += "\n[finalists]\n";
   line("count", std::to_string(c.finalists.count));
+  line("seeds", std::to_string(c.finalists.seeds));
   text += "\n[deploy]\n";
   line("runtime", toml_string(c.deploy.runtime));
   if (!c.deploy.provider.empty()) line("provider", toml_string(c.deploy.provider));

@@ -1,6 +1,7 @@
 // A campaign as the user wrote it, checked and with defaults filled in. A plain value; concurrent reads are safe.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <expected>
 #include <filesystem>
@@ -8,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "controller/config/accuracy_metric.hpp"
 #include "controller/config/device_profile.hpp"
 #include "controller/error.hpp"
 #include "search/custom_space_config.hpp"
@@ -22,7 +24,9 @@ struct DataConfig {
 };
 
 struct ObjectiveConfig {
-  std::string name;       // "accuracy", "latency", "latency@pi", "parameters", "macs", "memory", "energy", "energy@pi"
+  // "accuracy" (top1), "balanced_accuracy", "macro_f1", "worst_class_recall", "latency", "latency@pi", "parameters",
+  // "macs", "memory", "energy", "energy@pi"
+  std::string name;
   std::string direction;  // "maximize" | "minimize"
   std::string unit;       // "%", "ms", "", "", "bytes", "mJ"
 
@@ -37,6 +41,11 @@ struct ConstraintConfig {
   std::optional<double> parameters;
   std::optional<double> macs;
   std::optional<double> memory_mb;  // peak activation memory, MiB; also bounded by the device's profile
+  // 0..1, in the order of kMetrics: of the validation split in the search, of the test split for the front.
+  std::array<std::optional<double>, kMetrics.size()> min_accuracy;
+
+  std::optional<double>& min(Metric metric) { return min_accuracy[static_cast<std::size_t>(metric)]; }
+  const std::optional<double>& min(Metric metric) const { return min_accuracy[static_cast<std::size_t>(metric)]; }
 };
 
 struct SearchConfig {
@@ -99,6 +108,7 @@ struct TrainConfig {
 
 struct FinalistConfig {
   std::int64_t count = 6;
+  std::int64_t seeds = 1;  // each is trained so often; the one of median validation accuracy is deployed
 };
 
 struct DeployConfig {
@@ -142,7 +152,7 @@ struct CampaignConfig {
   DataConfig data;
   std::string space = "mobilenet";  // of the user's own: the name that its file gives
   std::optional<SpaceFile> space_file;
-  std::vector<ObjectiveConfig> objectives;  // [0] is accuracy
+  std::vector<ObjectiveConfig> objectives;  // [0] is an accuracy
   ConstraintConfig constraints;
   SearchConfig search;
   BudgetConfig budget;

@@ -15,9 +15,11 @@ Json page_value(const CampaignResult& result) {
   value["started"] = result.started;
   value["finished"] = result.finished;
   value["data_hash"] = result.data_hash;
+  value["precision"] = result.precision;
   value["config"] = result.config_toml;
   value["reproduce"] = result.reproduce;
-  value["teacher_top1"] = result.teacher_top1;
+  value["teacher"] = {
+      {"top1", result.teacher_top1}, {"ci_low", result.teacher_ci_low}, {"ci_high", result.teacher_ci_high}};
   value["reused_results"] = result.reused_results;
   value["device"] = Json::array();
   for (const DeviceFact& fact : result.device) value["device"].push_back({fact.label, fact.value});
@@ -32,6 +34,8 @@ Json page_value(const CampaignResult& result) {
                   {"latency_ms", nullptr},        {"macs", candidate.macs},       {"parameters", candidate.parameters},
                   {"outcome", candidate.outcome}, {"reused", candidate.reused},   {"estimated", candidate.estimated}};
     if (candidate.validation_top1) point["top1"] = *candidate.validation_top1;
+    point["ci_low"] = candidate.validation_ci_low;
+    point["ci_high"] = candidate.validation_ci_high;
     if (candidate.latency_ms) point["latency_ms"] = *candidate.latency_ms;
     value["candidates"].push_back(std::move(point));
   }

@@ -14,10 +14,16 @@ Json file_value(const ModelFile& file) {
                 {"sha256", file.sha256}, {"size_bytes", file.size_bytes},
                 {"accuracy", nullptr},   {"measurements", Json::array()}};
   if (file.accuracy) {
-    value["accuracy"] = {{"top1", file.accuracy->top1},
-                         {"samples", file.accuracy->samples},
-                         {"split", file.accuracy->split},
-                         {"reused", file.accuracy->reused}};
+    value["accuracy"] = {{"top1", file.accuracy->top1},     {"samples", file.accuracy->samples},
+                         {"split", file.accuracy->split},   {"reused", file.accuracy->reused},
+                         {"ci_low", file.accuracy->ci_low}, {"ci_high", file.accuracy->ci_high},
+                         {"metrics", Json::object()},       {"confusion", Json::array()}};
+    for (const MetricInfo& metric : file.accuracy->metrics) {
+      value["accuracy"]["metrics"][metric.name] = {
+          {"value", metric.value}, {"ci_low", metric.ci_low}, {"ci_high", metric.ci_high}};
+    }
+    for (const auto& [pair, count] : file.accuracy->confusion)
+      value["accuracy"]["confusion"].push_back({pair.first, pair.second, count});
   }
   for (const MeasurementInfo& measurement : file.measurements) {
     value["measurements"].push_back(measurement_value(measurement));
@@ -70,6 +76,7 @@ Json front_value(const CampaignResult& result) {
                 {"status", result.status},
                 {"finch_version", result.finch_version},
                 {"objectives", Json::array()},
+                {"classes", result.class_names},
                 {"models", Json::array()},
                 {"notes", result.notes}};
   for (const ObjectiveInfo& objective : result.objectives) {
@@ -79,6 +86,13 @@ Json front_value(const CampaignResult& result) {
   for (const FrontModel& model : result.models) {
     Json files = Json::array();
     for (const ModelFile& file : model.files) files.push_back(file_value(file));
+    Json seeds = Json::array();
+    for (const SeedInfo& seed : model.seeds) {
+      seeds.push_back({{"seed", seed.seed},
+                       {"validation_top1", seed.validation_top1},
+                       {"test_top1", seed.test_top1},
+                       {"deployed", seed.deployed}});
+    }
     value["models"].push_back({{"id", model.id},
                                {"space", model.space},
                                {"genotype", model.genotype},
@@ -86,8 +100,12 @@ Json front_value(const CampaignResult& result) {
                                {"macs", model.macs},
                                {"peak_activation_bytes", model.peak_activation_bytes},
                                {"validation_top1", model.validation_top1},
+                               {"validation_ci_low", model.validation_ci_low},
+                               {"validation_ci_high", model.validation_ci_high},
                                {"screen_latency_ms", model.screen_latency_ms},
                                {"files", std::move(files)},
+                               {"tied_with", model.tied_with},
+                               {"seeds", std::move(seeds)},
                                {"notes", model.notes}});
   }
   return value;

@@ -134,6 +134,7 @@ TEST_F(AgentJobsTest, EvaluatesTheExactFile) {
     ASSERT_TRUE(result.has_evaluation()) << result.failure().message();
     EXPECT_EQ(result.evaluation().samples(), 10) << model << " " << batch;
     EXPECT_DOUBLE_EQ(result.evaluation().top1(), 0.7) << model << " " << batch;
+    EXPECT_THAT(result.evaluation().predictions(), ElementsAre(0, 1, 2, 3, 0, 1, 2, 3, 0, 1));
   }
 }
 

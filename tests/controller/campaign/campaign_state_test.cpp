@@ -56,7 +56,7 @@ TEST_F(CampaignStateTest, TheSameEventsGiveTheSameState) {
   EXPECT_EQ(state.in_flight(), 0u);
   for (const auto& [id, candidate] : state.candidates) {
     EXPECT_EQ(candidate.told->objectives,
-              state.objectives(candidate.trained->validation_top1(), candidate.screens, candidate.cost));
+              state.objectives(accuracies_of(*candidate.trained), candidate.screens, candidate.cost));
   }
 }
 

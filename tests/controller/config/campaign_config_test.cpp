@@ -45,6 +45,8 @@ void expect_same(const CampaignConfig& a, const CampaignConfig& b) {
   EXPECT_EQ(a.constraints.parameters, b.constraints.parameters);
   EXPECT_EQ(a.constraints.macs, b.constraints.macs);
   EXPECT_EQ(a.constraints.memory_mb, b.constraints.memory_mb);
+  EXPECT_EQ(a.constraints.min_accuracy, b.constraints.min_accuracy);
+  EXPECT_EQ(a.finalists.seeds, b.finalists.seeds);
   EXPECT_EQ(a.search.algorithm, b.search.algorithm);
   EXPECT_EQ(a.search.population, b.search.population);
   EXPECT_EQ(a.budget.hours, b.budget.hours);
@@ -152,6 +154,19 @@ TEST_F(CampaignFile, ReadsWhatItSays) {
   EXPECT_EQ(config.devices[0].name, "pi-kitchen");
   EXPECT_EQ(config.devices[0].profile, "raspberry-pi-5");
   EXPECT_EQ(config.devices[1].name, "pi-attic");
+}
+
+TEST_F(CampaignFile, OtherAccuraciesAreObjectivesAndConstraints) {
+  const CampaignConfig config = parse(
+      smallest_ +
+      "[search]\nobjectives = [\"macro_f1\", \"top1\", \"latency\"]\n[constraints]\nmin_worst_class_recall = 0.7\n");
+  ASSERT_EQ(config.objectives.size(), 3U);
+  EXPECT_EQ(config.objectives[0].name, "macro_f1");
+  EXPECT_EQ(config.objectives[0].direction, "maximize");
+  EXPECT_EQ(config.objectives[0].unit, "%");
+  EXPECT_EQ(config.objectives[1].name, "accuracy");  // top1 is another name of it
+  EXPECT_EQ(config.constraints.min(Metric::worst_class_recall), 0.7);
+  EXPECT_FALSE(config.constraints.min(Metric::top1));
 }
 
 TEST_F(CampaignFile, EnergyIsAnObjectiveInMillijoule) {
@@ -299,7 +314,8 @@ TEST_F(CampaignFile, AnyConfigurationReadsBackToTheSameValue) {
     config.search.population = whole(4, 10'000);
     if (flag()) config.objectives.push_back({"memory", "minimize", "bytes"});
     if (flag()) config.objectives.push_back({"energy", "minimize", "mJ"});
-    config.constraints = {maybe(1e-6, 1e6), maybe(1, 1e12), maybe(1, 1e15), maybe(1e-3, 1e6)};
+    config.constraints = {maybe(1e-6, 1e6), maybe(1, 1e12), maybe(1, 1e15), maybe(1e-3, 1e6), {}};
+    for (const Metric metric : kMetrics) config.constraints.min(metric) = maybe(0, 1);
     config.budget.hours = maybe(0.01, 10'000);
     if (config.budget.hours && flag()) config.budget.evaluations.reset();
     if (config.budget.evaluations) config.budget.evaluations = whole(1, 1'000'000);
@@ -347,6 +363,7 @@ TEST_F(CampaignFile, AnyConfigurationReadsBackToTheSameValue) {
     config.train.inherit = flag();
     config.train.threads = whole(0, 1024);
     config.finalists.count = whole(1, 1000);
+    config.finalists.seeds = whole(1, 100);
     config.deploy.provider = one_of({"", "cpu", "xnnpack"});
     config.deploy.precision = one_of({"", "fp32", "int8"});
     config.deploy.threads = whole(0, 1024);

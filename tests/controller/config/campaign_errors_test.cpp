@@ -67,6 +67,12 @@ const BadCampaign kBad[] = {
      "campaign.toml:4: budget.hours: inf is outside 0.01 .. 10000"},
     {"ImpossibleLatency", GOOD "[constraints]\nlatency_ms = 0\n",
      "campaign.toml:6: constraints.latency_ms: 0 is outside 1e-06 .. 1e+06"},
+    {"AccuracyInPercent", GOOD "[constraints]\nmin_macro_f1 = 90\n",
+     "campaign.toml:6: constraints.min_macro_f1: 90 is outside 0 .. 1"},
+    {"NoTraining", GOOD "[finalists]\nseeds = 0\n", "campaign.toml:6: finalists.seeds: 0 is outside 1 .. 100"},
+    {"NoCost", GOOD "[search]\nobjectives = [\"macro_f1\", \"accuracy\"]\n",
+     "campaign.toml:6: search.objectives: the first objective is accuracy (or balanced_accuracy, macro_f1, "
+     "worst_class_recall), and at least one cost follows"},
     {"ImpossibleMemory", GOOD "[constraints]\nmemory_mb = -4\n",
      "campaign.toml:6: constraints.memory_mb: -4 is outside 0.001 .. 1e+06"},
     {"MisspeltObjective", GOOD "[search]\nobjectives = [\"accuracy\", \"latencey\"]\n",
@@ -74,11 +80,14 @@ const BadCampaign kBad[] = {
     {"ObjectiveTwice", GOOD "[search]\nobjectives = [\"accuracy\", \"macs\", \"macs\"]\n",
      "campaign.toml:6: search.objectives: 'macs' is named twice"},
     {"AccuracyNotFirst", GOOD "[search]\nobjectives = [\"latency\", \"accuracy\"]\n",
-     "campaign.toml:6: search.objectives: the first objective is accuracy, and at least one cost follows"},
+     "campaign.toml:6: search.objectives: the first objective is accuracy (or balanced_accuracy, macro_f1, "
+     "worst_class_recall), and at least one cost follows"},
     {"AccuracyAlone", GOOD "[search]\nobjectives = [\"accuracy\"]\n",
-     "campaign.toml:6: search.objectives: the first objective is accuracy, and at least one cost follows"},
+     "campaign.toml:6: search.objectives: the first objective is accuracy (or balanced_accuracy, macro_f1, "
+     "worst_class_recall), and at least one cost follows"},
     {"NoObjective", GOOD "[search]\nobjectives = []\n",
-     "campaign.toml:6: search.objectives: the first objective is accuracy, and at least one cost follows"},
+     "campaign.toml:6: search.objectives: the first objective is accuracy (or balanced_accuracy, macro_f1, "
+     "worst_class_recall), and at least one cost follows"},
     {"MisspeltAlgorithm", GOOD "[search]\nalgorithm = \"nsga3\"\n",
      "campaign.toml:6: search.algorithm: 'nsga3' is not known; did you mean 'nsga2'?"},
     {"MisspeltSpace", GOOD "[space]\nname = \"mobilnet\"\n",

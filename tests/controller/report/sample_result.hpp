@@ -34,6 +34,15 @@ inline CampaignResult sample_result() {
       file.size_bytes = model.parameters * (factor == 1.0 ? 4 : 1);
       file.accuracy =
           AccuracyInfo{.top1 = 0.85 + 0.011 * i - (factor == 1.0 ? 0 : 0.002), .samples = 10000, .split = "test"};
+      file.accuracy->ci_low = file.accuracy->top1 - 0.007;
+      file.accuracy->ci_high = file.accuracy->top1 + 0.007;
+      file.accuracy->metrics = {{"balanced_accuracy", file.accuracy->top1, 0.8, 0.95},
+                                {"macro_f1", file.accuracy->top1, 0.8, 0.95},
+                                {"worst_class_recall", 0.7, 0.65, 0.75}};
+      for (int label = 0; label < 10; ++label) {
+        file.accuracy->confusion[{label, label}] = 850 + 10 * i;
+        file.accuracy->confusion[{label, (label + 3) % 10}] = 150 - 10 * i;
+      }
       MeasurementInfo m;
       m.device = "local";
       m.profile = "local";
@@ -55,6 +64,9 @@ inline CampaignResult sample_result() {
       file.measurements.push_back(m);
       model.files.push_back(file);
     }
+    if (i == 2) model.tied_with = {"c004"};
+    if (i == 3) model.tied_with = {"c003"};
+    if (i == 5) model.seeds = {{7, 0.9, 0.905, true}, {8, 0.91, 0.902, false}, {9, 0.88, 0.899, false}};
     if (i == 0) model.notes = {"int8 does not pay here: 1.10 x the latency of fp32"};
     result.models.push_back(model);
   }
@@ -71,6 +83,11 @@ inline CampaignResult sample_result() {
   }
   result.device = {{"device", "local"}, {"CPU", "a processor, 2 cores"}, {"runtime", "onnxruntime 1.21.0"}};
   result.stages = {{"data", 2, 0}, {"teacher", 70, 0}, {"search", 310, 95}, {"finalists", 200, 60}, {"report", 1, 0}};
+  result.class_names = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+                        "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
+  result.precision = "fp32";
+  result.teacher_ci_low = 0.913;
+  result.teacher_ci_high = 0.928;
   result.data_hash = std::string(64, 'd');
   result.config_toml = "[campaign]\nname = \"sample\"\n";
   result.reproduce = "scripts/finch run sample.toml --seed 7";
