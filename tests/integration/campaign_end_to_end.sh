@@ -69,6 +69,12 @@ for model in front["models"]:
         data = open(run + "/" + file["path"], "rb").read()
         assert hashlib.sha256(data).hexdigest() == file["sha256"] and len(data) == file["size_bytes"]
         assert file["accuracy"]["samples"] == 100 and file["accuracy"]["split"] == "test"
+        accuracy = file["accuracy"]
+        assert 0 <= accuracy["ci_low"] <= accuracy["top1"] <= accuracy["ci_high"] <= 1
+        assert sum(n for _, _, n in accuracy["confusion"]) == 100
+        assert sum(n for label, told, n in accuracy["confusion"] if label == told) == round(100 * accuracy["top1"])
+        assert set(accuracy["metrics"]) == {"balanced_accuracy", "macro_f1", "worst_class_recall"}
+        assert abs(accuracy["metrics"]["balanced_accuracy"]["value"] - accuracy["top1"]) < 1e-9  # classes of equal size
         measurement = file["measurements"][0]
         latency = measurement["latency_ms"]
         assert latency["ci_low"] <= latency["median"] <= latency["ci_high"] and latency["median"] <= latency["p90"] <= latency["p99"]

@@ -40,6 +40,16 @@ TEST(FrontJson, HasTheDocumentedFields) {
   const auto& file = model["files"][1];
   EXPECT_EQ(file["precision"], "int8");
   EXPECT_EQ(file["accuracy"]["samples"], 10000);
+  EXPECT_DOUBLE_EQ(file["accuracy"]["ci_low"], 0.87 - 0.007);
+  EXPECT_DOUBLE_EQ(file["accuracy"]["ci_high"], 0.87 + 0.007);
+  EXPECT_EQ(file["accuracy"]["metrics"]["worst_class_recall"],
+            (nlohmann::json{{"value", 0.7}, {"ci_low", 0.65}, {"ci_high", 0.75}}));
+  EXPECT_EQ(file["accuracy"]["confusion"][1], (nlohmann::json{0, 3, 130}));
+  EXPECT_EQ(json["classes"][9], "Ankle boot");
+  EXPECT_EQ(model["tied_with"], nlohmann::json{"c004"});
+  EXPECT_TRUE(model["seeds"].empty());
+  EXPECT_EQ(json["models"][5]["seeds"][1],
+            (nlohmann::json{{"seed", 8}, {"validation_top1", 0.91}, {"test_top1", 0.902}, {"deployed", false}}));
   const auto& m = file["measurements"][0];
   EXPECT_EQ(m["verdict"], "DEGRADED");
   EXPECT_EQ(m["reasons"], nlohmann::json{"foreign CPU 2.1 %"});
