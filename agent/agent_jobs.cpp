@@ -137,7 +137,7 @@ protocol::JobResult AgentJobs::run_evaluate(const protocol::Evaluate& job, proto
   const auto test_set = artifact_file(job.test_set(), context, "test set");
   if (!test_set) return failed(test_set.error());
   auto evaluation = evaluate(
-      *model, *test_set, job.deploy(), settings_.launcher, settings_.libraries,
+      *model, *test_set, job, settings_.launcher, settings_.libraries,
       [&](double share) { context.progress(share, "evaluating"); }, context.stop_token());
   if (!evaluation) return failed(evaluation.error());
   protocol::JobResult result;

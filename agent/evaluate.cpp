@@ -29,14 +29,16 @@ LaunchRequest request_for(const std::filesystem::path& model, const protocol::De
 
 std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path& model,
                                                     const std::filesystem::path& test_set,
-                                                    const protocol::Deploy& deploy, const Launcher& launcher,
+                                                    const protocol::Evaluate& job, const Launcher& launcher,
                                                     const RuntimeLibraries& libraries,
                                                     const std::function<void(double)>& on_progress,
                                                     std::stop_token stop) {
+  const protocol::Deploy& deploy = job.deploy();
   if (auto good = check_deploy(deploy); !good) return std::unexpected(good.error());
   const auto start = std::chrono::steady_clock::now();
   LaunchRequest request = request_for(model, deploy, libraries);
   request.mutable_evaluate()->set_test_set(test_set.string());
+  request.mutable_evaluate()->set_logits_of_first(job.logits_of_first());
   const auto event = launcher(request, on_progress, stop);
   if (!event) return std::unexpected(event.error());
   if (!event->has_evaluate() || event->evaluate().samples() <= 0) {
@@ -47,6 +49,7 @@ std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path&
   evaluation.set_top1(static_cast<double>(event->evaluate().correct()) /
                       static_cast<double>(event->evaluate().samples()));
   *evaluation.mutable_predictions() = event->evaluate().predictions();
+  *evaluation.mutable_logits() = event->evaluate().logits();
   evaluation.set_seconds(seconds_since(start));
   return evaluation;
 }

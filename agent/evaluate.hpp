@@ -15,11 +15,11 @@
 
 namespace finch::agent {
 
-// `test_set`: a serialized finch.protocol.ImageSet. Errors: what deploy asks for is not there, a damaged set, shapes
-// that do not fit; retryable: a crash, a stop.
+// `model` and `test_set`: the job's files; the set is a serialized finch.protocol.ImageSet. Errors: what deploy asks
+// for is not there, a damaged set, shapes that do not fit; retryable: a crash, a stop.
 std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path& model,
                                                     const std::filesystem::path& test_set,
-                                                    const protocol::Deploy& deploy, const Launcher& launcher,
+                                                    const protocol::Evaluate& job, const Launcher& launcher,
                                                     const RuntimeLibraries& libraries,
                                                     const std::function<void(double)>& on_progress,
                                                     std::stop_token stop);

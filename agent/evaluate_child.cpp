@@ -115,9 +115,9 @@ std::expected<void, Error> run_over(InferenceSession& session, const protocol::I
 
 }  // namespace
 
-std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, const std::filesystem::path& test_set,
-                                                   int batch, const std::function<void(double)>& on_progress) {
-  const auto set = read_images(test_set);
+std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, const EvaluateTask& task, int batch,
+                                                   const std::function<void(double)>& on_progress) {
+  const auto set = read_images(task.test_set());
   if (!set) return std::unexpected(set.error());
   LaunchEvent event;
   EvaluateResult& result = *event.mutable_evaluate();
@@ -126,6 +126,7 @@ std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, co
       const auto row = logits.subspan(at, classes);
       const auto best = static_cast<std::int32_t>(std::ranges::max_element(row) - row.begin());
       result.add_predictions(best);
+      if (first < task.logits_of_first()) result.mutable_logits()->Add(row.begin(), row.end());
       if (best == set->labels(static_cast<int>(first++))) result.set_correct(result.correct() + 1);
     }
   };

@@ -11,10 +11,10 @@
 
 namespace finch::agent {
 
-// `test_set`: a serialized finch.protocol.ImageSet; pixels are given to the model as floats in [0, 1]. A last, smaller
-// batch is filled up when the model's batch is fixed. Errors: a damaged set, shapes that do not fit the model.
-std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, const std::filesystem::path& test_set,
-                                                   int batch, const std::function<void(double)>& on_progress);
+// `task.test_set`: a serialized finch.protocol.ImageSet; pixels are given to the model as floats in [0, 1]. A last,
+// smaller batch is filled up when the model's batch is fixed. Errors: a damaged set, shapes that do not fit the model.
+std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, const EvaluateTask& task, int batch,
+                                                   const std::function<void(double)>& on_progress);
 
 // Its logits over the images and, where `mirrored`, over the images mirrored left to right. `batch`: of a model that
 // leaves it free. Errors: as above.

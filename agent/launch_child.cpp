@@ -279,7 +279,7 @@ std::expected<LaunchEvent, Error> perform_launch(const LaunchRequest& request, I
     case LaunchRequest::kEvaluate: {
       auto session = load_candidate(request, backend);
       if (!session) return std::unexpected(session.error());
-      return evaluate_session(**session, request.evaluate().test_set(), request.batch(), on_progress);
+      return evaluate_session(**session, request.evaluate(), request.batch(), on_progress);
     }
     case LaunchRequest::kLogits: {
       auto session = load_candidate(request, backend);

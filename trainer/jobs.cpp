@@ -20,6 +20,7 @@
 #include "trainer/job_output.hpp"
 #include "trainer/job_settings.hpp"
 #include "trainer/peak_memory.hpp"
+#include "trainer/safetensors.hpp"
 #include "trainer/soft_targets.hpp"
 #include "trainer/supernet.hpp"
 #include "trainer/supernet_training.hpp"
@@ -302,6 +303,14 @@ struct JobRun {
     const auto flushed = write_models(module, about, job.precisions(), *trained.mutable_files(), 0.97);
     if (!flushed) return std::unexpected(flushed.error());
     trained.set_flushed_weights(*flushed);
+    if (job.precisions_size() > 0) {
+      const auto tensors = serialize_safetensors(
+          module.state(), {{"space", about.space}, {"genotype", about.genotype}, {"campaign", about.campaign}});
+      if (!tensors) return std::unexpected(tensors.error());
+      auto artifact = output.write(*tensors);
+      if (!artifact) return std::unexpected(artifact.error());
+      *trained.mutable_safetensors() = std::move(*artifact);
+    }
     return result;
   }
 

@@ -1,88 +1,114 @@
 #include "trainer/safetensors.hpp"
 
-#include <bit>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <format>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
-#include <optional>
+#include <utility>
 
 namespace finch::trainer {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "the file's numbers are little-endian");
+constexpr std::uint64_t kLongestHeader = 100'000'000;  // the format's own limit
+constexpr std::size_t kAlignment = 8;
 
-constexpr std::size_t kLengthBytes = sizeof(std::uint64_t);
+constexpr std::array<std::pair<torch::ScalarType, const char*>, 9> kTypes = {{{torch::kFloat32, "F32"},
+                                                                              {torch::kFloat64, "F64"},
+                                                                              {torch::kFloat16, "F16"},
+                                                                              {torch::kBFloat16, "BF16"},
+                                                                              {torch::kInt64, "I64"},
+                                                                              {torch::kInt32, "I32"},
+                                                                              {torch::kInt8, "I8"},
+                                                                              {torch::kUInt8, "U8"},
+                                                                              {torch::kBool, "BOOL"}}};
 
-std::optional<torch::ScalarType> type_of(const std::string& name) {
-  if (name == "F32") return torch::kFloat;
-  if (name == "F64") return torch::kDouble;
-  if (name == "F16") return torch::kHalf;
-  if (name == "BF16") return torch::kBFloat16;
-  if (name == "I64") return torch::kLong;
-  if (name == "I32") return torch::kInt;
-  return std::nullopt;
-}
-
-std::string read_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-// The header's length; nothing when the bytes cannot be such a file.
-std::optional<std::uint64_t> header_length(const std::string& bytes) {
-  std::uint64_t length = 0;
-  if (bytes.size() <= kLengthBytes || bytes[kLengthBytes] != '{') return std::nullopt;
-  std::memcpy(&length, bytes.data(), kLengthBytes);
-  if (length < 2 || length > bytes.size() - kLengthBytes) return std::nullopt;
-  return length;
-}
-
-std::expected<torch::Tensor, std::string> tensor_of(const nlohmann::json& entry, std::string_view data) {
-  try {
-    const auto type = type_of(entry.at("dtype").get<std::string>());
-    if (!type) return std::unexpected("is of the type " + entry.at("dtype").get<std::string>());
-    const auto shape = entry.at("shape").get<std::vector<std::int64_t>>();
-    const auto offsets = entry.at("data_offsets").get<std::vector<std::uint64_t>>();
-    std::uint64_t bytes = torch::elementSize(*type);
-    for (const std::int64_t size : shape) {
-      if (size < 0 || (size > 0 && bytes > data.size() / static_cast<std::uint64_t>(size)))
-        return std::unexpected("does not fit into the file");
-      bytes *= static_cast<std::uint64_t>(size);
-    }
-    if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] > data.size() || offsets[1] - offsets[0] != bytes)
-      return std::unexpected("does not lie where the header says");
-    torch::Tensor tensor = torch::empty(shape, *type);
-    if (bytes > 0) std::memcpy(tensor.data_ptr(), data.data() + offsets[0], bytes);
-    return tensor.to(torch::kFloat);
-  } catch (const nlohmann::json::exception&) {
-    return std::unexpected("is described wrongly");
+std::expected<torch::Tensor, Error> read_tensor(const nlohmann::json& entry, std::string_view data) {
+  const auto type = std::ranges::find_if(kTypes, [&](const auto& known) { return entry.at("dtype") == known.second; });
+  if (type == kTypes.end()) return std::unexpected(Error{"its type is not known: " + entry.at("dtype").dump()});
+  const auto shape = entry.at("shape").get<std::vector<std::int64_t>>();
+  const auto begin = entry.at("data_offsets").at(0).get<std::uint64_t>();
+  const auto end = entry.at("data_offsets").at(1).get<std::uint64_t>();
+  std::uint64_t bytes = c10::elementSize(type->first);
+  for (const std::int64_t extent : shape) {
+    if (extent < 0 || (extent > 0 && bytes > data.size() / static_cast<std::uint64_t>(extent)))
+      return std::unexpected(Error{"it has more values than the file holds"});
+    bytes *= static_cast<std::uint64_t>(extent);
   }
+  if (begin > end || end > data.size() || end - begin != bytes)
+    return std::unexpected(Error{"its bytes do not lie in the file as its shape says"});
+  torch::Tensor tensor = torch::empty(shape, type->first);
+  if (bytes > 0) std::memcpy(tensor.data_ptr(), data.data() + begin, bytes);
+  return tensor;
 }
 
 }  // namespace
 
+std::expected<std::string, Error> serialize_safetensors(const NamedTensors& tensors,
+                                                        const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::string data;
+  for (const auto& [name, tensor] : tensors) {
+    const auto type = std::ranges::find(kTypes, tensor.scalar_type(), &decltype(kTypes)::value_type::first);
+    if (type == kTypes.end()) {
+      return std::unexpected(Error{
+          std::format("tensor {}: type {} is not written to safetensors", name, c10::toString(tensor.scalar_type()))});
+    }
+    const torch::Tensor values = tensor.detach().cpu().contiguous();
+    const std::size_t begin = data.size();
+    data.append(static_cast<const char*>(values.data_ptr()), values.nbytes());
+    header[name] = {{"dtype", type->second}, {"shape", values.sizes().vec()}, {"data_offsets", {begin, data.size()}}};
+  }
+  std::string json = header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  json.append((kAlignment - json.size() % kAlignment) % kAlignment, ' ');
+  std::string file(sizeof(std::uint64_t), '\0');
+  for (std::size_t i = 0; i < file.size(); ++i)
+    file[i] = static_cast<char>((std::uint64_t{json.size()} >> (8 * i)) & 0xFF);
+  return file + json + data;
+}
+
 std::expected<NamedTensors, Error> load_safetensors(const std::filesystem::path& path) {
-  const auto fail = [&](const std::string& what) { return std::unexpected(Error{path.string() + ": " + what}); };
-  const std::string bytes = read_file(path);
-  const auto length = header_length(bytes);
-  if (!length) return fail("not a safetensors file, or a damaged one");
-  const std::string_view whole = bytes;
-  const auto header = nlohmann::json::parse(whole.substr(kLengthBytes, *length), nullptr, false);
-  if (!header.is_object()) return fail("the header of this safetensors file is damaged");
+  const auto refuse = [&](const std::string& what) {
+    return std::unexpected(Error{path.string() + ": not a safetensors file, or damaged: " + what});
+  };
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return std::unexpected(Error{path.string() + ": cannot be read"});
+  const std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  std::uint64_t length = 0;
+  if (bytes.size() < sizeof(length)) return refuse("it has no header");
+  for (std::size_t i = 0; i < sizeof(length); ++i)
+    length |= std::uint64_t{static_cast<unsigned char>(bytes[i])} << (8 * i);
+  if (length > kLongestHeader || length > bytes.size() - sizeof(length)) return refuse("its header is longer than it");
+  const std::string_view rest = std::string_view(bytes).substr(sizeof(length));
   NamedTensors tensors;
-  for (const auto& [name, entry] : header.items()) {
-    if (name == "__metadata__") continue;
-    auto tensor = tensor_of(entry, whole.substr(kLengthBytes + *length));
-    if (!tensor) return fail(std::format("the tensor '{}' {}", name, tensor.error()));
-    tensors[name] = std::move(*tensor);
+  try {
+    const auto header = nlohmann::json::parse(rest.substr(0, length));
+    for (const auto& [name, entry] : header.items()) {
+      if (name == "__metadata__") continue;
+      auto tensor = read_tensor(entry, rest.substr(length));
+      if (!tensor) return refuse("tensor " + name + ": " + tensor.error().message);
+      tensors[name] = std::move(*tensor);
+    }
+  } catch (const nlohmann::json::exception& error) {
+    return refuse(error.what());
   }
   return tensors;
 }
 
 std::expected<NamedTensors, Error> load_weights(const std::filesystem::path& path) {
-  return header_length(read_file(path)) ? load_safetensors(path) : load_tensors(path);
+  std::ifstream file(path, std::ios::binary);
+  std::array<char, sizeof(std::uint64_t) + 1> begin{};  // of the JSON, behind its length
+  if (!file.read(begin.data(), begin.size()) || begin.back() != '{') return load_tensors(path);
+  auto tensors = load_safetensors(path);
+  if (tensors) {
+    for (auto& [name, tensor] : *tensors) tensor = tensor.to(torch::kFloat);
+  }
+  return tensors;
 }
 
 }  // namespace finch::trainer

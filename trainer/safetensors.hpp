@@ -1,20 +1,25 @@
-// Reads safetensors files, in which weights are published: an 8-byte little-endian length, a JSON header of so many
-// bytes, the tensors' bytes. Pure functions; thread safe.
+// Named tensors as safetensors files, which PyTorch, JAX and others read: 8 bytes of the header's length, JSON, bytes.
+// Format: https://huggingface.co/docs/safetensors. Pure functions; thread safe.
 #pragma once
 
 #include <expected>
 #include <filesystem>
+#include <map>
+#include <string>
 
 #include "trainer/error.hpp"
 #include "trainer/tensor_file.hpp"
 
 namespace finch::trainer {
 
-// All tensors as float32, whatever they are stored as (F64, F32, F16, BF16, I64, I32). Errors: not readable, not such a
-// file or a damaged one, a tensor of another type.
+// `metadata`: strings for people, as "origin". The same tensors give the same bytes. Errors: a type that the format or
+// Finch has no name for.
+std::expected<std::string, Error> serialize_safetensors(const NamedTensors& tensors,
+                                                        const std::map<std::string, std::string>& metadata = {});
+// Errors: not readable, not such a file, sizes that do not fit (names file and tensor).
 std::expected<NamedTensors, Error> load_safetensors(const std::filesystem::path& path);
 
-// A safetensors file, or one that serialize_tensors() wrote. Errors: neither of them.
+// A safetensors file, all tensors as float32, or one that serialize_tensors() wrote. Errors: neither of them.
 std::expected<NamedTensors, Error> load_weights(const std::filesystem::path& path);
 
 }  // namespace finch::trainer

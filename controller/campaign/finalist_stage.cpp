@@ -11,6 +11,7 @@ namespace {
 
 // Slower than its random-weight screen by more than this: worth a note (denormals, another code path).
 constexpr double kScreenTolerance = 0.10;
+constexpr int kShownImages = 3;            // whose logits a bundle shows
 constexpr double kWorthwhileLoss = 0.010;  // of top-1, that int8 may cost
 
 }  // namespace
@@ -155,6 +156,7 @@ JobRequest CampaignRun::test_of(const FinalistState& finalist, const protocol::E
   *job.mutable_test_set() = state_.data->test_set();
   *job.mutable_deploy() = deploy(file.precision(), device);
   job.set_device(device.name);
+  job.set_logits_of_first(kShownImages);
   return request;
 }
 
@@ -212,6 +214,7 @@ FrontModel CampaignRun::front_model(const FinalistState& finalist, const Candida
   model.parameters = candidate.cost.parameters;
   model.macs = candidate.cost.macs;
   model.peak_activation_bytes = candidate.cost.peak_activation_bytes;
+  model.weights_sha256 = finalist.trained->safetensors().sha256();
   model.validation_top1 = finalist.trained->validation_top1();
   const Interval validation = validation_interval(model.validation_top1);
   model.validation_ci_low = validation.low;
@@ -235,6 +238,7 @@ FrontModel CampaignRun::front_model(const FinalistState& finalist, const Candida
     file.size_bytes = exported.artifact().size_bytes();
     file.accuracy = accuracy_info(*known.evaluation, labels);
     file.accuracy->reused = known.evaluation_reused;
+    file.first_logits.assign(known.evaluation->logits().begin(), known.evaluation->logits().end());
     for (const DeviceConfig& device : state_.config.devices) {
       const FinalistFile::Measured& measured = known.measurements.at(device.name);
       MeasurementInfo info = measurement_info(measured.measurement);

@@ -75,6 +75,7 @@ struct ModelFile {
   std::int64_t size_bytes = 0;
   std::optional<AccuracyInfo> accuracy;
   std::vector<MeasurementInfo> measurements;
+  std::vector<float> first_logits = {};  // [images, classes] of the first test images, on the first device
 };
 
 struct FrontModel {
@@ -87,6 +88,7 @@ struct FrontModel {
   std::vector<ModelFile> files;
   std::vector<std::string> tied_with = {};  // models that the test images do not tell from this one
   std::vector<SeedInfo> seeds = {};         // when it was trained more than once
+  std::string weights_sha256 = {};          // artifact, safetensors; empty: none
   std::vector<std::string> notes;           // "int8 does not pay here: 1.03 x the latency of fp32"
 };
 
@@ -135,8 +137,9 @@ struct CampaignResult {
   std::vector<DeviceFact> device;
   std::vector<StageTime> stages;
   std::string data_hash;
+  std::string test_set_sha256;  // artifact
   std::vector<std::string> class_names;
-  std::string precision;  // that is deployed
+  std::string precision;                                             // that is deployed
   std::string config_toml;                                           // as resolved
   std::string reproduce;                                             // the command
   double teacher_top1 = 0, teacher_ci_low = 0, teacher_ci_high = 1;  // validation; 0: none

@@ -127,6 +127,7 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
   }
   if (state_.data) {
     result.data_hash = state_.data->data_hash();
+    result.test_set_sha256 = state_.data->test_set().sha256();
     result.class_names.assign(state_.data->class_names().begin(), state_.data->class_names().end());
   }
   if (state_.teacher) {

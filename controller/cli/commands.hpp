@@ -16,6 +16,7 @@ void add_run_commands(CLI::App& app, Command& chosen);             // run, resum
 void add_predict_command(CLI::App& table_bench, Command& chosen);  // table-bench predict
 void add_export_command(CLI::App& app, Command& chosen);           // export
 void add_verify_command(CLI::App& app, Command& chosen);           // verify
+void add_pick_command(CLI::App& app, Command& chosen);             // pick
 void add_serve_command(CLI::App& app, Command& chosen);            // serve
 void add_devices_command(CLI::App& app, Command& chosen);          // devices, devices invite, devices remove
 void add_doctor_command(CLI::App& app, Command& chosen);           // doctor

@@ -47,6 +47,7 @@ int run_program(int argc, char** argv) {
   add_run_commands(app, chosen);
   add_export_command(app, chosen);
   add_verify_command(app, chosen);
+  add_pick_command(app, chosen);
   add_serve_command(app, chosen);
   add_devices_command(app, chosen);
   add_doctor_command(app, chosen);

@@ -81,6 +81,7 @@ class AgentJobsTest : public testing::Test {
     *job.mutable_evaluate()->mutable_model() = context_.add(test_model(model));
     *job.mutable_evaluate()->mutable_test_set() = context_.add(images);
     *job.mutable_evaluate()->mutable_deploy() = deploy(batch);
+    job.mutable_evaluate()->set_logits_of_first(2);
     return jobs_.run(job, context_);
   }
 };
@@ -134,6 +135,10 @@ TEST_F(AgentJobsTest, EvaluatesTheExactFile) {
     ASSERT_TRUE(result.has_evaluation()) << result.failure().message();
     EXPECT_EQ(result.evaluation().samples(), 10) << model << " " << batch;
     EXPECT_DOUBLE_EQ(result.evaluation().top1(), 0.7) << model << " " << batch;
+    ASSERT_EQ(result.evaluation().logits_size(), 2 * 4) << model << " " << batch;
+    const auto* logits = result.evaluation().logits().data();
+    EXPECT_EQ(std::max_element(logits, logits + 4) - logits, 0);
+    EXPECT_EQ(std::max_element(logits + 4, logits + 8) - (logits + 4), 1);
     EXPECT_THAT(result.evaluation().predictions(), ElementsAre(0, 1, 2, 3, 0, 1, 2, 3, 0, 1));
   }
 }

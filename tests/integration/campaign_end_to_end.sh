@@ -96,6 +96,14 @@ sed 's/^epochs = 1/epochs = 3/' "$work/tiny.toml" >"$work/other.toml"
 expect_failure 2 "train.epochs is 3.0 here and was 1.0" "$finch" run "$work/other.toml" --extend "$work/again"
 "$finch" run "$work/more.toml" --extend "$work/again" >"$work/out" 2>"$work/log" || fail "the extended campaign failed"
 
+# One model for somebody's limits, as a bundle whose runners give the outputs that the device gave.
+"$finch" pick "$work/again" --max-latency 10s --min-accuracy 1% --output "$work/bundle" >"$work/out" 2>"$work/err" || fail "finch pick: $(cat "$work/err")"
+grep -q "^Chosen: c0" "$work/out" || fail "finch pick explains nothing: $(cat "$work/out")"
+expect_failure 1 "no file of the front keeps the limits; the nearest is" "$finch" pick "$work/again" --max-latency 0.01us
+expect_failure 2 "'20' is not understood; write it as in 20ms" "$finch" pick "$work/again" --max-latency 20
+expect_failure 2 "not empty" "$finch" pick "$work/again" --output "$work/bundle"
+"$here/bundle_runs.sh" "$work/bundle" || fail "the bundle does not run"
+
 # Every candidate in a table, and a search replayed on it.
 "$finch" export "$work/again" --output "$work/table.csv" 2>"$work/err" || fail "finch export: $(cat "$work/err")"
 [ "$(grep -c evaluated "$work/table.csv")" = 4 ] || fail "the table has not 4 evaluated candidates: $(cat "$work/table.csv")"

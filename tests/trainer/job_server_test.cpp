@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <fstream>
+#include <numeric>
 
 #include "protocol/artifact_store.hpp"
 #include "protocol/farm.pb.h"
@@ -125,6 +126,8 @@ TEST_F(JobServerTest, TrainsATeacherACandidateAndItsChild) {
   *candidate.mutable_recipe() = recipe(12);
   *candidate.mutable_soft_targets() = teacher.soft_targets();
   const auto parent = serve(job).trained_candidate();
+  EXPECT_EQ(std::accumulate(parent.validation().count().begin(), parent.validation().count().end(), std::int64_t{0}),
+            40);
   EXPECT_GE(parent.validation_top1(), 0.9);
   EXPECT_EQ(parent.inherited_tensors(), 0);
   EXPECT_EQ(parent.files_size(), 0);
