@@ -27,6 +27,7 @@
 #include "trainer/teacher.hpp"
 #include "trainer/teacher_ensemble.hpp"
 #include "trainer/training_checkpoint.hpp"
+#include "trainer/user_training.hpp"
 
 namespace finch::trainer {
 namespace {
@@ -314,6 +315,68 @@ struct JobRun {
     return result;
   }
 
+  Served train_with_program(const protocol::TrainCandidate& job) {
+    auto network = decode(job.space(), job.genotype(), dataset);
+    if (!network) return std::unexpected(network.error());
+    torch::manual_seed(job.recipe().seed());
+    NetworkModule module(std::move(*network), dataset.mean, dataset.stddev);
+    const OnnxMetadata about = metadata(job.space(), job.genotype());
+    const std::vector<std::string> fp32 = {"fp32"};
+    auto random = export_models(module, dataset.train, about, fp32, [](double) {});
+    if (!random) return std::unexpected(random.error());
+    std::optional<std::filesystem::path> parent;
+    if (job.has_parent_checkpoint()) {
+      const auto path = input(job.parent_checkpoint());
+      if (!path) return std::unexpected(path.error());
+      parent = *path;
+    }
+    const protocol::UserTrainer& trainer = job.user_trainer();
+    const UserTask task{.space = about.space,
+                        .genotype = about.genotype,
+                        .data = job.data().path(),
+                        .image = {dataset.train.channels, dataset.train.height, dataset.train.width},
+                        .class_names = dataset.class_names,
+                        .epochs = job.recipe().epochs(),
+                        .seed = job.recipe().seed(),
+                        .finalist = job.precisions_size() > 0};
+    const std::filesystem::path files = std::filesystem::path(request.output_folder()) / "user-trainer";
+    const auto model =
+        trainer::train_with_program(task, random->models.front().bytes, parent,
+                                    {.command = {trainer.command().begin(), trainer.command().end()},
+                                     .folder = trainer.folder(),
+                                     .log = {},
+                                     .timeout_seconds = trainer.timeout_seconds()},
+                                    files, [&](double seconds) {
+                                      output.progress(std::min(0.99, seconds / trainer.timeout_seconds()),
+                                                      std::format("{} runs for {:.0f} s", trainer.command(0), seconds));
+                                    });
+    std::error_code ignored;
+    std::filesystem::remove_all(files, ignored);
+    if (!model) return std::unexpected(Error{"the user's trainer: " + model.error().message});
+    JobResult result;
+    protocol::TrainedCandidate& trained = *result.mutable_trained_candidate();
+    trained.set_validation_top1(model->metrics.top1);
+    trained.set_validation_samples(model->metrics.samples);
+    for (const auto& [label, prediction, count] : model->metrics.confusion) {
+      trained.mutable_validation()->add_label(label);
+      trained.mutable_validation()->add_prediction(prediction);
+      trained.mutable_validation()->add_count(count);
+    }
+    trained.set_seconds(model->seconds);
+    auto artifact = output.write(model->fp32);
+    if (!artifact) return std::unexpected(artifact.error());
+    *trained.mutable_checkpoint() = *artifact;
+    for (const std::string& precision : job.precisions()) {
+      if (precision == "int8" && model->int8) artifact = output.write(*model->int8);
+      if (!artifact) return std::unexpected(artifact.error());
+      if (precision != "fp32" && !(precision == "int8" && model->int8)) continue;
+      protocol::ExportedFile& file = *trained.add_files();
+      file.set_precision(precision);
+      *file.mutable_artifact() = *artifact;
+    }
+    return result;
+  }
+
   Served train_supernet(const protocol::TrainSupernet& job) {
     const auto options = training_options(job.recipe(), dataset);
     if (!options) return std::unexpected(options.error());
@@ -415,7 +478,8 @@ struct JobRun {
       case protocol::Job::kExportRandom:
         return export_random(job.export_random());
       case protocol::Job::kTrainCandidate:
-        return train_candidate(job.train_candidate());
+        return job.train_candidate().has_user_trainer() ? train_with_program(job.train_candidate())
+                                                        : train_candidate(job.train_candidate());
       case protocol::Job::kTrainSupernet:
         return train_supernet(job.train_supernet());
       case protocol::Job::kEvaluateSubnet:

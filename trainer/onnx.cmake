@@ -6,6 +6,7 @@ find_package(nlohmann_json REQUIRED)
 set(onnx_sources
   check_weights.cpp
   flush_denormals.cpp
+  onnx_check.cpp
   onnx_graph.cpp
   onnx_import.cpp
   onnx_import_layers.cpp

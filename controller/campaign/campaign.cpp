@@ -323,6 +323,27 @@ protocol::Recipe CampaignRun::recipe(double epochs) const {
   return recipe;
 }
 
+// Another version of the program would give other accuracies: its files are part of the job.
+protocol::UserTrainer CampaignRun::user_trainer() const {
+  const TrainConfig& train = state_.config.train;
+  const std::filesystem::path folder = std::filesystem::absolute(state_.config.file).parent_path();
+  if (!program_sha256_) {
+    std::string hashes;
+    for (const std::string& part : train.command) {
+      std::error_code ignored;
+      if (!std::filesystem::is_regular_file(folder / part, ignored)) continue;
+      hashes += protocol::sha256_of_file(folder / part).value_or("") + "\n";
+    }
+    program_sha256_ = protocol::sha256_hex(hashes);
+  }
+  protocol::UserTrainer trainer;
+  trainer.mutable_command()->Add(train.command.begin(), train.command.end());
+  trainer.set_folder(folder.string());
+  trainer.set_program_sha256(*program_sha256_);
+  trainer.set_timeout_seconds(60 * train.timeout_minutes);
+  return trainer;
+}
+
 protocol::SpaceSpec CampaignRun::space_spec() const {
   return controller::space_spec(state_.config, *state_.data);
 }

@@ -94,6 +94,8 @@ class CampaignRun : public Campaign {
 
   protocol::DataSpec data_spec() const;
   protocol::Recipe recipe(double epochs) const;
+  bool user_trains() const { return state_.config.train.trainer == "command"; }
+  protocol::UserTrainer user_trainer() const;
   protocol::SpaceSpec space_spec() const;
   protocol::Deploy deploy(const std::string& precision, const DeviceConfig& device) const;
   // A measurement of the file; measured anew when INVALID, twice at most. A failure when it stays so, or when it lacks
@@ -104,7 +106,8 @@ class CampaignRun : public Campaign {
   CampaignStatus status() const;
   std::string file_name(search::CandidateId id, const std::string& precision) const;
   std::string raw_name(search::CandidateId id, const std::string& precision, const std::string& device) const;
-  Interval validation_interval(double top1) const;  // 95 %
+  Interval validation_interval(const protocol::TrainedCandidate& trained) const;  // 95 %
+  Interval validation_interval(double top1, std::int64_t samples = 0) const;
   FrontModel front_model(const FinalistState& finalist, const CandidateState& candidate) const;
 
   RunFolder folder_;
@@ -121,6 +124,7 @@ class CampaignRun : public Campaign {
   bool waiting_said_ = false;
   std::set<std::string> met_;  // devices that were connected since this process began
   std::optional<std::vector<KnownTeacher>> known_teachers_;
+  mutable std::optional<std::string> program_sha256_;  // as when this process first asked the user's trainer
 };
 
 }  // namespace finch::controller

@@ -59,8 +59,8 @@ bool FinalistState::complete(std::size_t devices) const {
   if (!failure.empty()) return true;
   const auto tested = [](const FinalistSeed& seed) { return seed.evaluation.has_value(); };
   return trained && std::ranges::all_of(seeds, tested) &&
-         std::ranges::all_of(kFinalistPrecisions, [&](const char* precision) {
-           const auto file = files.find(precision);
+         std::ranges::all_of(trained->files(), [&](const protocol::ExportedFile& exported) {
+           const auto file = files.find(exported.precision());
            return file != files.end() && file->second.measurements.size() == devices && file->second.evaluation;
          });
 }

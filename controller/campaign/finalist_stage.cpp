@@ -67,7 +67,8 @@ CampaignRun::Step CampaignRun::advance_finalist(FinalistState& finalist, const H
   const protocol::JobResult& result = (*done)->result;
   if (result.has_failure()) return fail(finalist, result.failure().message());
   const auto& files = result.trained_candidate().files();
-  for (const char* precision : kFinalistPrecisions) {
+  for (const std::string precision : kFinalistPrecisions) {
+    if (user_trains() && precision != "fp32" && precision != state_.config.deploy.precision) continue;
     if (std::ranges::find(files, precision, &protocol::ExportedFile::precision) == files.end())
       return fail(finalist, std::format("the trainer exported no {} file", precision));
   }
@@ -100,6 +101,7 @@ JobRequest CampaignRun::training_of(const FinalistState& finalist, const Candida
   add_teacher(job);
   *job.mutable_parent_checkpoint() = candidate.trained->checkpoint();
   for (const char* precision : kFinalistPrecisions) job.add_precisions(precision);
+  if (user_trains()) *job.mutable_user_trainer() = user_trainer();
   job.mutable_metadata()->set_campaign(state_.config.name);
   *job.mutable_metadata()->mutable_class_names() = state_.data->class_names();
   return request;
@@ -216,7 +218,7 @@ FrontModel CampaignRun::front_model(const FinalistState& finalist, const Candida
   model.peak_activation_bytes = candidate.cost.peak_activation_bytes;
   model.weights_sha256 = finalist.trained->safetensors().sha256();
   model.validation_top1 = finalist.trained->validation_top1();
-  const Interval validation = validation_interval(model.validation_top1);
+  const Interval validation = validation_interval(*finalist.trained);
   model.validation_ci_low = validation.low;
   model.validation_ci_high = validation.high;
   for (std::size_t i = 0; i < finalist.seeds.size(); ++i) {
@@ -248,17 +250,12 @@ FrontModel CampaignRun::front_model(const FinalistState& finalist, const Candida
     }
     model.files.push_back(std::move(file));
   }
-  const FinalistFile& fp32 = finalist.files.at("fp32");
-  const FinalistFile& int8 = finalist.files.at("int8");
   const FinalistFile& deployed = finalist.files.at(state_.config.deploy.precision);
   const auto latency = [](const FinalistFile& file, const DeviceConfig& device) {
     return file.measurements.at(device.name).measurement.latency_median_ms();
   };
   for (const DeviceConfig& device : state_.config.devices) {
     const std::string where = state_.config.devices.size() > 1 ? "on " + device.name : "here";
-    const double speed = latency(int8, device) / latency(fp32, device);
-    if (speed >= 1)
-      model.notes.push_back(std::format("int8 does not pay {}: {:.2f} x the latency of fp32", where, speed));
     const double screened = candidate.screens.at(device.name).latency_median_ms();
     const double against_screen = latency(deployed, device) / screened - 1;
     if (against_screen > kScreenTolerance && !is_estimate(candidate.screens.at(device.name))) {
@@ -267,7 +264,16 @@ FrontModel CampaignRun::front_model(const FinalistState& finalist, const Candida
                       100 * against_screen, where));
     }
   }
-  const double loss = fp32.evaluation->top1() - int8.evaluation->top1();
+  const auto int8 = finalist.files.find("int8");
+  if (int8 == finalist.files.end()) return model;
+  const FinalistFile& fp32 = finalist.files.at("fp32");
+  for (const DeviceConfig& device : state_.config.devices) {
+    const double speed = latency(int8->second, device) / latency(fp32, device);
+    if (speed < 1) continue;
+    model.notes.push_back(std::format("int8 does not pay {}: {:.2f} x the latency of fp32",
+                                      state_.config.devices.size() > 1 ? "on " + device.name : "here", speed));
+  }
+  const double loss = fp32.evaluation->top1() - int8->second.evaluation->top1();
   if (loss > kWorthwhileLoss) model.notes.push_back(std::format("int8 loses {:.2f} points of accuracy", 100 * loss));
   return model;
 }

@@ -11,7 +11,10 @@ std::string job_key(const JobRequest& request) {
   if (job.has_train_teacher()) job.mutable_train_teacher()->mutable_data()->clear_path();
   if (job.has_export_images()) job.mutable_export_images()->mutable_data()->clear_path();
   if (job.has_export_random()) job.mutable_export_random()->mutable_data()->clear_path();
-  if (job.has_train_candidate()) job.mutable_train_candidate()->mutable_data()->clear_path();
+  if (job.has_train_candidate()) {
+    job.mutable_train_candidate()->mutable_data()->clear_path();
+    if (job.train_candidate().has_user_trainer()) job.mutable_train_candidate()->mutable_user_trainer()->clear_folder();
+  }
   if (job.has_train_supernet()) job.mutable_train_supernet()->mutable_data()->clear_path();
   if (job.has_evaluate_subnet()) job.mutable_evaluate_subnet()->mutable_data()->clear_path();
   if (job.has_read_model()) job.mutable_read_model()->mutable_data()->clear_path();

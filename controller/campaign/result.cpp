@@ -39,8 +39,12 @@ std::string shortfall_text(const ConstraintConfig& limits, const Accuracies& acc
 
 }  // namespace
 
-Interval CampaignRun::validation_interval(double top1) const {
-  const std::int64_t samples = state_.data ? state_.data->validation_samples() : 0;
+Interval CampaignRun::validation_interval(const protocol::TrainedCandidate& trained) const {
+  return validation_interval(trained.validation_top1(), trained.validation_samples());
+}
+
+Interval CampaignRun::validation_interval(double top1, std::int64_t samples) const {
+  if (samples == 0) samples = state_.data ? state_.data->validation_samples() : 0;
   return samples > 0 ? wilson_interval(top1 * static_cast<double>(samples), samples) : Interval{};
 }
 
@@ -97,7 +101,7 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
     if (!candidate.screens.empty()) point.latency_ms = worst_latency_ms(candidate.screens);
     if (candidate.trained) {
       point.validation_top1 = candidate.trained->validation_top1();
-      const Interval interval = validation_interval(*point.validation_top1);
+      const Interval interval = validation_interval(*candidate.trained);
       point.validation_ci_low = interval.low;
       point.validation_ci_high = interval.high;
     }

@@ -315,6 +315,7 @@ JobRequest CampaignRun::training_of(const CandidateState& candidate) const {
   *job.mutable_data() = data_spec();
   *job.mutable_recipe() = recipe(epochs_until(rung) - (rung > 0 ? epochs_until(rung - 1) : 0));
   add_teacher(job);
+  if (user_trains()) *job.mutable_user_trainer() = user_trainer();
   if (candidate.trained) {
     *job.mutable_parent_checkpoint() = candidate.trained->checkpoint();
   } else if (state_.config.train.inherit && candidate.parent) {
@@ -346,7 +347,8 @@ CampaignRun::Step CampaignRun::train(CandidateState& candidate) {
   const protocol::JobResult& result = (*done)->result;
   if (result.has_failure()) return fail(candidate, result.failure().message());
   if (state_.wants_confusion() && !result.trained_candidate().has_validation())
-    return fail(candidate, "the trainer gave no confusion matrix; it is older than this finch");
+    return fail(candidate, user_trains() ? "metrics.json has no confusion, which the campaign's metrics need"
+                                         : "the trainer gave no confusion matrix; it is older than this finch");
   return record("trained", {{"id", candidate.id},
                             {"result", to_json(result.trained_candidate())},
                             {"reused", (*done)->reused},

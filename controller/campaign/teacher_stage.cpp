@@ -69,7 +69,7 @@ std::expected<std::optional<protocol::ArtifactRef>, Error> CampaignRun::answers_
 CampaignRun::Step CampaignRun::settle_teacher(const Home& home) {
   const TeacherConfig& teacher = state_.config.teacher;
   const TrainConfig& train = state_.config.train;
-  if (!teacher.enabled || (train.distillation_weight == 0 && !train.runs_teacher()))
+  if (!teacher.enabled || user_trains() || (train.distillation_weight == 0 && !train.runs_teacher()))
     return record("teacher", nlohmann::json::object());
   const auto known = known_teachers(home);
   if (!known) return std::unexpected(known.error());

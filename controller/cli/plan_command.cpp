@@ -176,6 +176,10 @@ ExitCode plan(const std::string& file, bool json) {
   auto config = load_campaign(file);
   if (!config) return fail(config.error());
   if (const auto resolved = resolve(*config); !resolved) return fail(resolved.error());
+  if (config->train.trainer == "command")
+    return fail({file + ": train.trainer: how long a program of yours takes is not known before it has run; plan with "
+                        "trainer = \"finch\", or run it",
+                 ExitCode::usage});
   const Interrupt interrupt;
   const auto home = open_home();
   if (!home) return fail(home.error());

@@ -198,6 +198,17 @@ void read_train(TomlReader& reader, CampaignConfig& config) {
   TomlTable table = reader.table("train");
   TrainConfig& train = config.train;
   table.read_choice("mode", train.mode, {"standalone", "supernet"});
+  table.read_choice("trainer", train.trainer, {"finch", "command"});
+  table.read("command", train.command);
+  table.read("timeout_minutes", train.timeout_minutes, 0.01, 100'000.0);
+  const bool own = train.trainer == "command";
+  if (own && (train.command.empty() || train.command.front().empty()))
+    table.complain("command", "say which program trains, as in command = [\"python3\", \"train.py\"]");
+  if (!own && !train.command.empty()) table.complain("command", "it needs trainer = \"command\"");
+  if (own && train.mode == "supernet")
+    table.complain("trainer", "a program of your own trains each candidate: mode = \"standalone\"");
+  if (own && (!config.teacher.is_trained() || train.runs_teacher()))
+    table.complain("trainer", "a program of your own brings its teacher itself; take [teacher] and distillation out");
   table.read("epochs", train.epochs, 0.001, 10'000.0);
   table.read("rungs", train.rungs, 1, 8);
   table.read("reduction", train.reduction, 1.5, 16.0);
@@ -405,6 +416,13 @@ std::string resolved_toml(const CampaignConfig& c) {
   line("learning_rate", number(c.teacher.learning_rate));
   text += "\n[train]\n";
   line("mode", toml_string(c.train.mode));
+  line("trainer", toml_string(c.train.trainer));
+  if (c.train.trainer == "command") {
+    std::string command;
+    for (const std::string& part : c.train.command) command += (command.empty() ? "" : ", ") + toml_string(part);
+    line("command", "[" + command + "]");
+    line("timeout_minutes", number(c.train.timeout_minutes));
+  }
   line("epochs", number(c.train.epochs));
   line("rungs", std::to_string(c.train.rungs));
   line("reduction", number(c.train.reduction));

@@ -75,7 +75,12 @@ struct TeacherConfig {
 struct TrainConfig {
   // "standalone": each candidate is trained; "supernet": shared weights are trained once, and candidates take theirs.
   std::string mode = "standalone";
-  double epochs = 1;           // of a candidate during the search; standalone
+  // "finch", or "command": a program of the user's, called in the campaign file's folder with one more argument, the
+  // folder of the job's files.
+  std::string trainer = "finch";
+  std::vector<std::string> command = {};
+  double timeout_minutes = 60;  // of one call
+  double epochs = 1;            // of a candidate during the search; standalone
   std::int64_t rungs = 1;      // in so many parts; only the best 1 / reduction of those so far get the next; standalone
   double reduction = 3;        // the parts grow by this factor
   double supernet_epochs = 4;  // of the shared weights; several networks learn from every image

@@ -47,6 +47,9 @@ void expect_same(const CampaignConfig& a, const CampaignConfig& b) {
   EXPECT_EQ(a.constraints.memory_mb, b.constraints.memory_mb);
   EXPECT_EQ(a.constraints.min_accuracy, b.constraints.min_accuracy);
   EXPECT_EQ(a.finalists.seeds, b.finalists.seeds);
+  EXPECT_EQ(a.train.trainer, b.train.trainer);
+  EXPECT_EQ(a.train.command, b.train.command);
+  EXPECT_EQ(a.train.timeout_minutes, b.train.timeout_minutes);
   EXPECT_EQ(a.search.algorithm, b.search.algorithm);
   EXPECT_EQ(a.search.population, b.search.population);
   EXPECT_EQ(a.budget.hours, b.budget.hours);
@@ -349,6 +352,11 @@ TEST_F(CampaignFile, AnyConfigurationReadsBackToTheSameValue) {
     config.train.random_erasing = real(0, 1);
     config.train.mixup = real(0, 100);
     config.train.cutmix = real(0, 100);
+    if (config.train.mode == "standalone" && config.teacher.is_trained() && !config.train.runs_teacher() && flag()) {
+      config.train.trainer = "command";
+      config.train.command = {one_of({"python3", "./train \"1\""}), one_of(names)};
+      config.train.timeout_minutes = real(0.01, 100'000);
+    }
     config.train.epochs = real(0.001, 10'000);
     config.train.supernet_epochs = real(0.001, 10'000);
     config.train.finalist_epochs = real(0, 10'000);

@@ -69,6 +69,9 @@ const BadCampaign kBad[] = {
      "campaign.toml:6: constraints.latency_ms: 0 is outside 1e-06 .. 1e+06"},
     {"AccuracyInPercent", GOOD "[constraints]\nmin_macro_f1 = 90\n",
      "campaign.toml:6: constraints.min_macro_f1: 90 is outside 0 .. 1"},
+    {"NoProgram", GOOD "[train]\ntrainer = \"command\"\n", "campaign.toml:5: train.command: say which program trains"},
+    {"AProgramForNothing", GOOD "[train]\ncommand = [\"train\"]\n",
+     "campaign.toml:6: train.command: it needs trainer = \"command\""},
     {"NoTraining", GOOD "[finalists]\nseeds = 0\n", "campaign.toml:6: finalists.seeds: 0 is outside 1 .. 100"},
     {"NoCost", GOOD "[search]\nobjectives = [\"macro_f1\", \"accuracy\"]\n",
      "campaign.toml:6: search.objectives: the first objective is accuracy (or balanced_accuracy, macro_f1, "
