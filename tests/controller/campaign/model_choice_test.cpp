@@ -35,7 +35,7 @@ TEST(ModelChoiceTest, TheFastestThatIsNotToldFromTheMostAccurate) {
   // 2 images less: not told apart. 11 and 13 less: 11 of 11 against it.
   ASSERT_THAT(choice->tied, SizeIs(1));
   EXPECT_EQ(choice->tied[0].file.name(), "c006 int8");
-  EXPECT_NEAR(choice->tied[0].p, 1, 1e-9);  // 0.25, times the number of files, at most 1
+  EXPECT_NEAR(choice->tied[0].p, 0.25, 1e-9);  // 2 against 0; the greatest p stands for itself
   EXPECT_EQ(choice->chosen.name(), "c006 int8");
   EXPECT_THAT(choice->excluded, IsEmpty());
   EXPECT_THAT(choice->explanation, Contains(HasSubstr("Not told from it by 10000 test images")));
@@ -54,7 +54,7 @@ TEST(ModelChoiceTest, LimitsExcludeWithTheirReasons) {
   for (const ExcludedFile& excluded : choice->excluded) {
     ASSERT_THAT(excluded.reasons, SizeIs(1));
     EXPECT_THAT(excluded.reasons[0], excluded.file.model->id == "c001" ? HasSubstr("the limit is 85.50 %")
-                                                                       : HasSubstr("ms on local, the limit is"))
+                                                                       : HasSubstr("] on local, the limit is"))
         << excluded.file.name();
   }
   EXPECT_THAT(choice->explanation, Contains("Its measurement on local is DEGRADED: foreign CPU 2.1 %."));
