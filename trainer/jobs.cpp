@@ -363,16 +363,19 @@ struct JobRun {
       trained.mutable_validation()->add_count(count);
     }
     trained.set_seconds(model->seconds);
-    auto artifact = output.write(model->fp32);
-    if (!artifact) return std::unexpected(artifact.error());
-    *trained.mutable_checkpoint() = *artifact;
-    for (const std::string& precision : job.precisions()) {
-      if (precision == "int8" && model->int8) artifact = output.write(*model->int8);
+    const auto add = [&](const std::string& precision, const std::string& bytes) -> std::expected<void, Error> {
+      auto artifact = output.write(bytes);
       if (!artifact) return std::unexpected(artifact.error());
-      if (precision != "fp32" && !(precision == "int8" && model->int8)) continue;
+      if (precision == "fp32") *trained.mutable_checkpoint() = *artifact;
+      if (std::ranges::find(job.precisions(), precision) == job.precisions().end()) return {};
       protocol::ExportedFile& file = *trained.add_files();
       file.set_precision(precision);
-      *file.mutable_artifact() = *artifact;
+      *file.mutable_artifact() = std::move(*artifact);
+      return {};
+    };
+    if (auto added = add("fp32", model->fp32); !added) return std::unexpected(added.error());
+    if (model->int8) {
+      if (auto added = add("int8", *model->int8); !added) return std::unexpected(added.error());
     }
     return result;
   }
