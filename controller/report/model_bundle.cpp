@@ -39,7 +39,7 @@ int main(int argc, char** argv) {
   std::vector<std::string> labels;
   std::ifstream file("labels.txt");
   for (std::string line; std::getline(file, line);) labels.push_back(line);
-  const std::int64_t shape[] = {1, CHANNELS, HEIGHT, WIDTH};  // in [0, 1]
+  const int64_t shape[] = {1, CHANNELS, HEIGHT, WIDTH};  // in [0, 1]
   const char *input_name = "image", *output_name = "logits";
   for (int i = 1; i < argc; ++i) {
     std::vector<float> image(CHANNELS * HEIGHT * WIDTH);
