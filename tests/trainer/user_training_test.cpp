@@ -32,8 +32,8 @@ class UserTrainingTest : public testing::Test {
         search::make_search_space({.name = "mobilenet", .image = {channels, 16, 16}, .classes = classes});
     torch::manual_seed(1);
     NetworkModule module((*space)->decode((*space)->smallest()).value(),
-                         std::vector<double>(static_cast<std::size_t>(channels), 0.5),
-                         std::vector<double>(static_cast<std::size_t>(channels), 0.25));
+                         std::vector<float>(static_cast<std::size_t>(channels), 0.5F),
+                         std::vector<float>(static_cast<std::size_t>(channels), 0.25F));
     const std::vector<std::string> fp32 = {"fp32"};
     ImageSplit none{.channels = channels, .height = 16, .width = 16, .pixels = {}, .labels = {}};
     return export_models(module, none, {.space = "mobilenet", .genotype = "", .campaign = "", .class_names = {}}, fp32,

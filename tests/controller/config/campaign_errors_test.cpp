@@ -30,7 +30,7 @@ const BadCampaign kBad[] = {
     {"MisspeltKeyOfALongName", GOOD "[train]\nlearningrate = 0.1\n",
      "campaign.toml:6: key 'train.learningrate' is not known; did you mean 'train.learning_rate'?"},
     {"UnknownKey", GOOD "[finalists]\nzebra = 1\n",
-     "campaign.toml:6: key 'finalists.zebra' is not known; known: count"},
+     "campaign.toml:6: key 'finalists.zebra' is not known; known: count, seeds"},
     {"MisspeltTable", GOOD "[trian]\nepochs = 1\n", "campaign.toml:5: 'trian' is not known; did you mean 'train'?"},
     {"UnknownTable", GOOD "[zebra-stripes]\n",
      "campaign.toml:5: 'zebra-stripes' is not known; known: budget, campaign, constraints, data, deploy, device, "
@@ -69,7 +69,8 @@ const BadCampaign kBad[] = {
      "campaign.toml:6: constraints.latency_ms: 0 is outside 1e-06 .. 1e+06"},
     {"AccuracyInPercent", GOOD "[constraints]\nmin_macro_f1 = 90\n",
      "campaign.toml:6: constraints.min_macro_f1: 90 is outside 0 .. 1"},
-    {"NoProgram", GOOD "[train]\ntrainer = \"command\"\n", "campaign.toml:5: train.command: say which program trains"},
+    {"NoProgram", GOOD "[train]\ntrainer = \"command\"\n",
+     "campaign.toml:5: train.command: say which program trains, as in command = [\"python3\", \"train.py\"]"},
     {"AProgramForNothing", GOOD "[train]\ncommand = [\"train\"]\n",
      "campaign.toml:6: train.command: it needs trainer = \"command\""},
     {"NoTraining", GOOD "[finalists]\nseeds = 0\n", "campaign.toml:6: finalists.seeds: 0 is outside 1 .. 100"},
