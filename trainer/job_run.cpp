@@ -8,6 +8,7 @@
 #include <ranges>
 #include <thread>
 
+#include "protocol/artifact_store.hpp"
 #include "search/search_space.hpp"
 #include "trainer/active_clock.hpp"
 #include "trainer/compression_jobs.hpp"
