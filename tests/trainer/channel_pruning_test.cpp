@@ -147,7 +147,7 @@ TEST_F(ChannelPruningTest, TaylorIsTheSquaredDerivativeByAGateOfTheUnit) {
         of.state().at(name + ".weight").detach().select(1, channel).mul_(factor);
       }
     };
-    constexpr double kStep = 0.02;
+    constexpr double kStep = 0.004;  // few activations pass a kink, and the difference is well above rounding
     scale(1 + kStep);
     const double above = loss();
     scale((1 - kStep) / (1 + kStep));
