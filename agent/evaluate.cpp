@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "agent/kernel_profile.hpp"
 #include "agent/launch.pb.h"
 #include "agent/measure.hpp"
 #include "protocol/farm.pb.h"
@@ -50,6 +51,20 @@ std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path&
                       static_cast<double>(event->evaluate().samples()));
   *evaluation.mutable_predictions() = event->evaluate().predictions();
   *evaluation.mutable_logits() = event->evaluate().logits();
+  if (deploy.precision() == "int8" && deploy.runtime() == "onnxruntime") {
+    const auto profile = profile_kernels({.model = model,
+                                          .library = library_of(libraries, deploy.runtime()),
+                                          .provider = deploy.provider(),
+                                          .threads = deploy.threads(),
+                                          .batch = deploy.batch(),
+                                          .runs = 1},
+                                         launcher, stop);
+    if (!profile) return std::unexpected(profile.error());
+    for (const Kernel& kernel : profile->kernels()) {
+      if (is_integer_layer(kernel.operation())) evaluation.set_integer_layers(evaluation.integer_layers() + 1);
+      if (is_float_layer(kernel.operation())) evaluation.add_float_layers(kernel.node());
+    }
+  }
   evaluation.set_seconds(seconds_since(start));
   return evaluation;
 }

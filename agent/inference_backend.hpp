@@ -37,6 +37,7 @@ struct FloatTensor {
 struct SessionSettings {
   std::string provider = "cpu";
   int threads = 1;
+  std::filesystem::path profile;  // a file name's beginning: the runtime writes its profile there; empty: none
 };
 
 class InferenceSession {

@@ -20,6 +20,7 @@
 #include "agent/core_choice.hpp"
 #include "agent/evaluate_child.hpp"
 #include "agent/inference_runtime.hpp"
+#include "agent/kernel_profile.hpp"
 #include "agent/latency_rounds.hpp"
 #include "agent/launch.pb.h"
 #include "agent/launch_pipe.hpp"
@@ -39,7 +40,7 @@ constexpr int kEventDescriptor = 3;
 constexpr std::size_t kSignatureValues = 16;
 
 SessionSettings settings_of(const LaunchRequest& request) {
-  return {request.provider(), request.threads()};
+  return {.provider = request.provider(), .threads = request.threads(), .profile = {}};
 }
 
 std::expected<std::unique_ptr<InferenceSession>, Error> load_model(const std::string& model,
@@ -241,6 +242,29 @@ std::expected<LaunchEvent, Error> infer(const LaunchRequest& request, InferenceB
   return event;
 }
 
+std::expected<LaunchEvent, Error> profile(const LaunchRequest& request, InferenceBackend& backend) {
+  const std::filesystem::path folder = request.profile().folder();
+  auto session =
+      backend.load(std::filesystem::path(request.model()),
+                   {.provider = request.provider(), .threads = request.threads(), .profile = folder / "profile"});
+  if (!session) return std::unexpected(session.error());
+  const auto inputs = bind_fixed_inputs(**session, request.batch(), shapes_of(request));
+  if (!inputs) return std::unexpected(inputs.error());
+  for (int run = 0; run < request.profile().runs(); ++run) {
+    if (auto ran = (*session)->run(); !ran) return std::unexpected(ran.error());
+  }
+  session->reset();  // which completes the file
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    std::ifstream file(entry.path(), std::ios::binary);
+    auto kernels = read_kernel_profile(std::string(std::istreambuf_iterator<char>(file), {}));
+    if (!kernels) return std::unexpected(kernels.error());
+    LaunchEvent event;
+    *event.mutable_profile() = std::move(*kernels);
+    return event;
+  }
+  return std::unexpected(Error{"the runtime has written no profile"});
+}
+
 bool send(const LaunchEvent& event) {
   return write_launch_message(kEventDescriptor, event);
 }
@@ -276,6 +300,8 @@ std::expected<LaunchEvent, Error> perform_launch(const LaunchRequest& request, I
       return measure_memory(request, backend, on_progress);
     case LaunchRequest::kInfer:
       return infer(request, backend);
+    case LaunchRequest::kProfile:
+      return profile(request, backend);
     case LaunchRequest::kEvaluate: {
       auto session = load_candidate(request, backend);
       if (!session) return std::unexpected(session.error());
@@ -359,10 +385,11 @@ int serve_launch() {
   // The file by which the peak is reset cannot be opened later.
   if (request.has_memory()) static_cast<void>(reset_peak_memory());
   constexpr std::int64_t kLargestOutput = std::int64_t{4} << 30U;
+  const bool writes = request.has_infer() || request.has_profile();
   const SandboxLimits limits{.memory_bytes = request.limits().memory_bytes(),
                              .processor_time = std::chrono::seconds(request.limits().processor_seconds()),
-                             .file_bytes = request.has_infer() ? kLargestOutput : 0,
-                             .may_write_files = request.has_infer()};
+                             .file_bytes = writes ? kLargestOutput : 0,
+                             .may_write_files = writes};
   if (auto entered = enter_sandbox(limits); !entered) return fail(entered.error());
   auto result = load_and_perform(request);
   if (!result) return fail(result.error());

@@ -21,6 +21,7 @@
 #include "agent/board_probe.hpp"
 #include "agent/device_facts.hpp"
 #include "agent/inference_runtime.hpp"
+#include "agent/kernel_profile.hpp"
 #include "agent/launch.pb.h"
 #include "agent/launch_child.hpp"
 #include "agent/measure.hpp"
@@ -258,6 +259,18 @@ int infer(const Options& options, const std::stop_token& stop) {
   return kDone;
 }
 
+int kernels(const Options& options, const std::stop_token& stop) {
+  const auto profile = agent::profile_kernels({.model = options.model,
+                                               .library = agent::library_of(options.libraries, "onnxruntime"),
+                                               .provider = options.provider,
+                                               .threads = options.threads,
+                                               .batch = options.batch},
+                                              agent::process_launcher(), stop);
+  if (!profile) return failed(profile.error(), stop);
+  std::cout << agent::kernels_text(*profile);
+  return kDone;
+}
+
 int facts(const Options& options) {
   protocol::DeviceDescription device = agent::read_device(options.files());
   agent::add_runtimes(device, options.files(), agent::process_launcher(),
@@ -401,6 +414,14 @@ int main(int argc, char** argv) {
   inferring->add_option("--shape", options.shape, "Shape of the input")->required()->type_name("N,C,H,W");
   inferring->footer("Example:\n  finch-agent infer model.onnx --input in.bin --output out.bin --shape 1,1,28,28");
 
+  CLI::App* profiling =
+      app.add_subcommand("kernels", "Show which kernels the runtime chose for a model, and their times");
+  add_model_options(*profiling, options);
+  profiling->add_option("--batch", options.batch, "Samples in an inference")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  profiling->footer("Example:\n  finch-agent kernels model.onnx");
+
   CLI::App* telling = app.add_subcommand("facts", "Say what this device is and what can be measured on it");
   add_runtime_options(*telling, options);
   add_power_options(*telling, options);
@@ -440,6 +461,7 @@ int main(int argc, char** argv) {
   try {
     if (measuring->parsed()) return measure(options, interruption.token());
     if (inferring->parsed()) return infer(options, interruption.token());
+    if (profiling->parsed()) return kernels(options, interruption.token());
     if (telling->parsed()) return facts(options);
     if (probing->parsed()) return probe(options);
     if (listing->parsed()) return list_runtimes(options);

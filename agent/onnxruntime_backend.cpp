@@ -258,6 +258,11 @@ class OrtBackend final : public InferenceBackend {
           api_.AddSessionConfigEntry(raw, "session.set_denormal_as_zero", "1")}) {
       if (auto why = failure(api_, status)) return std::unexpected(Error{*why});
     }
+    if (!settings.profile.empty()) {
+      if (auto why = failure(api_, api_.EnableProfiling(raw, settings.profile.c_str()))) {
+        return std::unexpected(Error{*why});
+      }
+    }
     OrtSession* session = nullptr;
     if (auto why = failure(api_, make(raw, &session))) return std::unexpected(Error{*why});
     auto made = std::make_unique<OrtModelSession>(api_, Owned<OrtSession>(session, {api_.ReleaseSession}));

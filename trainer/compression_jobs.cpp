@@ -30,7 +30,7 @@ std::expected<void, Error> write_model(const Model& model, const Dataset& datase
                               .class_names = model.class_names.empty() ? dataset.class_names : model.class_names};
   const std::vector<std::string> precisions = {model.precision};
   const auto exported =
-      export_models(*model.module, dataset.train, metadata, precisions, output.part(begin, 1, "exporting"));
+      export_models(*model.module, dataset.train, {}, metadata, precisions, output.part(begin, 1, "exporting"));
   if (!exported) return std::unexpected(exported.error());
   const std::string& bytes = exported->models.front().bytes;
   auto file = output.write(bytes);

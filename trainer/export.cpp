@@ -1,36 +1,12 @@
 #include "trainer/export.hpp"
 
-#include <algorithm>
 #include <format>
 
-#include "trainer/batch_source.hpp"
+#include "trainer/quantization_plan.hpp"
 
 namespace finch::trainer {
-namespace {
-
-constexpr std::int64_t kCalibrationImages = 512;
-constexpr std::int64_t kBatch = 32;
-
-std::vector<ActivationRange> calibrate(NetworkModule& module, const ImageSplit& images,
-                                       const std::function<void(double fraction)>& progress) {
-  const torch::NoGradGuard no_grad;
-  RangeObserver observer(module.network().nodes.size());
-  const std::int64_t count = std::min(kCalibrationImages, images.size());
-  for (std::int64_t first = 0; first < count; first += kBatch) {
-    module.forward(plain_images(images, first, std::min(kBatch, count - first)),
-                   [&](std::int32_t node, const torch::Tensor& output) {
-                     const torch::Tensor values = output.contiguous();
-                     observer.observe(node, {values.data_ptr<float>(), static_cast<std::size_t>(values.numel())});
-                   });
-    progress(static_cast<double>(first) / static_cast<double>(count));
-  }
-  return observer.ranges();
-}
-
-}  // namespace
-
 std::expected<ExportedModels, Error> export_models(NetworkModule& module, const ImageSplit& calibration_set,
-                                                   const OnnxMetadata& metadata,
+                                                   const CalibrationOptions& calibration, const OnnxMetadata& metadata,
                                                    std::span<const std::string> precisions,
                                                    const std::function<void(double fraction)>& progress) {
   module.eval();
@@ -42,15 +18,27 @@ std::expected<ExportedModels, Error> export_models(NetworkModule& module, const 
     if (precision == "fp32") {
       bytes = write_onnx(module.network(), weights, metadata, BatchDimension::dynamic);
     } else if (precision == "int8") {
-      const std::vector<ActivationRange> ranges = calibrate(module, calibration_set, progress);
-      bytes = write_quantized_onnx(module.network(), weights, ranges, metadata, BatchDimension::dynamic);
+      const auto ranges = calibrate(module, calibration_set, calibration, progress);
+      const auto plan = plan_quantization(module.network(), ranges, {}, weights.mean, weights.stddev);
+      if (!plan) return std::unexpected(plan.error());
+      bytes = write_quantized_onnx(module.network(), weights, *plan, metadata, BatchDimension::dynamic);
     } else {
-      return std::unexpected(Error{std::format("unknown precision '{}'; known: fp32, int8", precision)});
+      return std::unexpected(unknown_precision(precision));
     }
     if (!bytes) return std::unexpected(bytes.error());
     exported.models.push_back({precision, std::move(*bytes)});
   }
   return exported;
+}
+
+std::expected<std::string, Error> export_int8(const search::Network& network, const QuantizedNetwork& quantized,
+                                              OnnxMetadata metadata) {
+  metadata.float_layers = quantized.report.float_layers;
+  return write_quantized_onnx(network, quantized.weights, quantized.plan, metadata, BatchDimension::dynamic);
+}
+
+Error unknown_precision(const std::string& precision) {
+  return {std::format("unknown precision '{}'; known: fp32, int8", precision)};
 }
 
 }  // namespace finch::trainer

@@ -1,4 +1,4 @@
-// A trained module as the files that are deployed: fp32 and int8 ONNX. Not thread safe.
+// A module as the files that are deployed: fp32 and int8 ONNX. Not thread safe.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "trainer/calibration.hpp"
 #include "trainer/dataset.hpp"
 #include "trainer/error.hpp"
 #include "trainer/network_module.hpp"
 #include "trainer/onnx_writer.hpp"
+#include "trainer/quantize.hpp"
 
 namespace finch::trainer {
 
@@ -25,11 +27,17 @@ struct ExportedModels {
   std::int64_t flushed_weights = 0;  // denormals set to zero
 };
 
-// `precisions`: "fp32", "int8"; int8 is calibrated on the first images of the training split, as they are. The batch
+// `precisions`: "fp32", "int8"; int8 is calibrated on images of the set. The batch
 // dimension is dynamic. Sets the module to evaluation mode. Errors: an unknown precision, what the writer says.
 std::expected<ExportedModels, Error> export_models(NetworkModule& module, const ImageSplit& calibration_set,
-                                                   const OnnxMetadata& metadata,
+                                                   const CalibrationOptions& calibration, const OnnxMetadata& metadata,
                                                    std::span<const std::string> precisions,
                                                    const std::function<void(double fraction)>& progress);
+
+// The names of the layers that stay fp32 become part of the metadata.
+std::expected<std::string, Error> export_int8(const search::Network& network, const QuantizedNetwork& quantized,
+                                              OnnxMetadata metadata);
+
+Error unknown_precision(const std::string& precision);
 
 }  // namespace finch::trainer

@@ -16,6 +16,7 @@
 #include "trainer/image_set.hpp"
 #include "trainer/job_settings.hpp"
 #include "trainer/peak_memory.hpp"
+#include "trainer/quantize.hpp"
 #include "trainer/safetensors.hpp"
 #include "trainer/soft_targets.hpp"
 #include "trainer/supernet.hpp"
@@ -23,7 +24,7 @@
 #include "trainer/teacher.hpp"
 #include "trainer/teacher_ensemble.hpp"
 #include "trainer/training_checkpoint.hpp"
-#include "trainer/user_training.hpp"
+#include "trainer/user_training_job.hpp"
 
 namespace finch::trainer {
 namespace {
@@ -33,6 +34,10 @@ using Served = std::expected<JobResult, Error>;
 
 constexpr std::int64_t kUntimedSteps = 2;
 constexpr std::int64_t kRecalibrationImages = 2000;
+
+// Of a job that does not say how to quantize.
+const std::expected<QuantizeOptions, Error> kCalibratedOnly =
+    QuantizeOptions{.calibration = {}, .qat = std::nullopt, .mixed_precision = false};
 
 // 0: all cores, shared with the other processes of this machine.
 void use_threads(int threads, const ProcessGroup& group) {
@@ -47,6 +52,18 @@ std::string contents(const std::filesystem::path& path) {
 
 std::string genotype_text(const auto& genotype) {
   return search::to_string(search::Genotype(genotype.begin(), genotype.end()));
+}
+
+protocol::QuantizationReport report_message(const QuantizationReport& report) {
+  protocol::QuantizationReport message;
+  message.set_fp32_top1(report.fp32_top1);
+  message.set_ptq_top1(report.ptq_top1);
+  if (report.qat_top1) message.set_qat_top1(*report.qat_top1);
+  message.set_int8_top1(report.int8_top1);
+  message.set_trained(report.trained);
+  message.mutable_float_layers()->Add(report.float_layers.begin(), report.float_layers.end());
+  message.set_layers(report.layers);
+  return message;
 }
 
 // One job with all that it needs; the functions below are one kind of job each.
@@ -128,22 +145,54 @@ struct JobRun {
     return LiveTeacher::with_features(std::move(*teacher), student, *kind);
   }
 
-  // Writes the files of all precisions and appends them to `files`; gives the number of flushed weights.
-  std::expected<std::int64_t, Error> write_models(NetworkModule& module, const OnnxMetadata& metadata,
-                                                  const auto& precisions,
-                                                  google::protobuf::RepeatedPtrField<protocol::ExportedFile>& files,
-                                                  double begin) {
-    const std::vector<std::string> wanted(precisions.begin(), precisions.end());
-    auto exported = export_models(module, dataset.train, metadata, wanted, output.part(begin, 1, "exporting"));
-    if (!exported) return std::unexpected(exported.error());
-    for (const ExportedModel& model : exported->models) {
-      auto artifact = output.write(model.bytes);
-      if (!artifact) return std::unexpected(artifact.error());
-      protocol::ExportedFile& file = *files.Add();
-      file.set_precision(model.precision);
-      *file.mutable_artifact() = std::move(*artifact);
+  // Appends a model to `files`.
+  std::expected<void, Error> write_model(const std::string& precision, const std::expected<std::string, Error>& bytes,
+                                         google::protobuf::RepeatedPtrField<protocol::ExportedFile>& files) {
+    if (!bytes) return std::unexpected(bytes.error());
+    auto artifact = output.write(*bytes);
+    if (!artifact) return std::unexpected(artifact.error());
+    protocol::ExportedFile& file = *files.Add();
+    file.set_precision(precision);
+    *file.mutable_artifact() = std::move(*artifact);
+    return {};
+  }
+
+  // The trained module as the files that the job asks for.
+  std::expected<void, Error> export_trained(NetworkModule& module, const protocol::TrainCandidate& job,
+                                            const TrainingOptions& recipe, const torch::Tensor& soft_targets,
+                                            protocol::TrainedCandidate& trained) {
+    OnnxMetadata about = metadata(job.space(), job.genotype());
+    about.campaign = job.metadata().campaign();
+    if (job.metadata().class_names_size() > 0) {
+      about.class_names.assign(job.metadata().class_names().begin(), job.metadata().class_names().end());
     }
-    return exported->flushed_weights;
+    for (const std::string& precision : job.precisions()) {
+      std::expected<std::string, Error> bytes;
+      if (precision == "int8") {
+        const auto options = job.has_quantize() ? quantize_options(job.quantize(), recipe) : kCalibratedOnly;
+        if (!options) return std::unexpected(options.error());
+        const auto quantized = quantize(module, dataset, soft_targets, *options, output.part(0.7, 1, "quantizing"));
+        if (!quantized) return std::unexpected(quantized.error());
+        *trained.mutable_quantization() = report_message(quantized->report);
+        bytes = export_int8(module.network(), *quantized, about);
+      } else if (precision == "fp32") {
+        NetworkWeights weights = module.fold();
+        trained.set_flushed_weights(flush_denormals(weights));
+        bytes = write_onnx(module.network(), weights, about, BatchDimension::dynamic);
+      } else {
+        bytes = std::unexpected(unknown_precision(precision));
+      }
+      if (auto written = write_model(precision, bytes, *trained.mutable_files()); !written) return written;
+    }
+    if (job.precisions_size() > 0) {
+      const auto tensors = serialize_safetensors(
+          module.state(), {{"space", about.space}, {"genotype", about.genotype}, {"campaign", about.campaign}});
+      if (!tensors) return std::unexpected(tensors.error());
+      auto artifact = output.write(*tensors);
+      if (!artifact) return std::unexpected(artifact.error());
+      *trained.mutable_safetensors() = std::move(*artifact);
+    }
+    return {};
   }
 
   OnnxMetadata metadata(const protocol::SpaceSpec& space, const auto& genotype) const {
@@ -245,10 +294,18 @@ struct JobRun {
     if (!network) return std::unexpected(network.error());
     torch::manual_seed(job.seed());
     NetworkModule module(std::move(*network), dataset.mean, dataset.stddev);
+    const auto options = job.has_quantize() ? quantize_options(job.quantize(), {}) : kCalibratedOnly;
+    if (!options) return std::unexpected(options.error());
+    const std::vector<std::string> precisions(job.precisions().begin(), job.precisions().end());
+    auto exported = export_models(module, dataset.train, options->calibration, metadata(job.space(), job.genotype()),
+                                  precisions, output.part(0, 1, "exporting"));
+    if (!exported) return std::unexpected(exported.error());
     JobResult result;
-    auto flushed = write_models(module, metadata(job.space(), job.genotype()), job.precisions(),
-                                *result.mutable_exported_network()->mutable_files(), 0);
-    if (!flushed) return std::unexpected(flushed.error());
+    auto& files = *result.mutable_exported_network()->mutable_files();
+    for (ExportedModel& model : exported->models) {
+      if (auto written = write_model(model.precision, std::move(model.bytes), files); !written)
+        return std::unexpected(written.error());
+    }
     return result;
   }
 
@@ -275,97 +332,19 @@ struct JobRun {
     auto live_teacher = live_teacher_of(job, module.network());
     if (!live_teacher) return std::unexpected(live_teacher.error());
     Training training(module, dataset.train, *soft_targets, *options, std::move(*live_teacher), group);
-    const auto timing = run(training, output.part(0, 0.95, "training"));
+    const double trained_until = job.precisions().empty() ? 0.95 : 0.68;  // quantization may train again
+    const auto timing = run(training, output.part(0, trained_until, "training"));
     if (!timing) return std::unexpected(timing.error());
     if (!group.leads()) return JobResult();
     trained.set_seconds(timing->seconds);
     trained.set_images_per_second(timing->images_per_second);
-    validate(module, trained, output.part(0.95, 0.97, "validating"));
+    validate(module, trained, output.part(trained_until, trained_until + 0.02, "validating"));
     auto checkpoint = output.write(serialize_tensors(module.state()));
     if (!checkpoint) return std::unexpected(checkpoint.error());
     *trained.mutable_checkpoint() = std::move(*checkpoint);
 
-    OnnxMetadata about = metadata(job.space(), job.genotype());
-    about.campaign = job.metadata().campaign();
-    if (job.metadata().class_names_size() > 0) {
-      about.class_names.assign(job.metadata().class_names().begin(), job.metadata().class_names().end());
-    }
-    const auto flushed = write_models(module, about, job.precisions(), *trained.mutable_files(), 0.97);
-    if (!flushed) return std::unexpected(flushed.error());
-    trained.set_flushed_weights(*flushed);
-    if (job.precisions_size() > 0) {
-      const auto tensors = serialize_safetensors(
-          module.state(), {{"space", about.space}, {"genotype", about.genotype}, {"campaign", about.campaign}});
-      if (!tensors) return std::unexpected(tensors.error());
-      auto artifact = output.write(*tensors);
-      if (!artifact) return std::unexpected(artifact.error());
-      *trained.mutable_safetensors() = std::move(*artifact);
-    }
-    return result;
-  }
-
-  Served train_with_program(const protocol::TrainCandidate& job) {
-    auto network = decode(job.space(), job.genotype(), dataset);
-    if (!network) return std::unexpected(network.error());
-    torch::manual_seed(job.recipe().seed());
-    NetworkModule module(std::move(*network), dataset.mean, dataset.stddev);
-    const OnnxMetadata about = metadata(job.space(), job.genotype());
-    const std::vector<std::string> fp32 = {"fp32"};
-    auto random = export_models(module, dataset.train, about, fp32, [](double) {});
-    if (!random) return std::unexpected(random.error());
-    std::optional<std::filesystem::path> parent;
-    if (job.has_parent_checkpoint()) {
-      const auto path = input(job.parent_checkpoint());
-      if (!path) return std::unexpected(path.error());
-      parent = *path;
-    }
-    const protocol::UserTrainer& trainer = job.user_trainer();
-    const UserTask task{.space = about.space,
-                        .genotype = about.genotype,
-                        .data = job.data().path(),
-                        .image = {dataset.train.channels, dataset.train.height, dataset.train.width},
-                        .class_names = dataset.class_names,
-                        .epochs = job.recipe().epochs(),
-                        .seed = job.recipe().seed(),
-                        .finalist = job.precisions_size() > 0};
-    const std::filesystem::path files = std::filesystem::path(request.output_folder()) / "user-trainer";
-    const auto model =
-        trainer::train_with_program(task, random->models.front().bytes, parent,
-                                    {.command = {trainer.command().begin(), trainer.command().end()},
-                                     .folder = trainer.folder(),
-                                     .log = {},
-                                     .timeout_seconds = trainer.timeout_seconds()},
-                                    files, [&](double seconds) {
-                                      output.progress(std::min(0.99, seconds / trainer.timeout_seconds()),
-                                                      std::format("{} runs for {:.0f} s", trainer.command(0), seconds));
-                                    });
-    std::error_code ignored;
-    std::filesystem::remove_all(files, ignored);
-    if (!model) return std::unexpected(Error{"the user's trainer: " + model.error().message});
-    JobResult result;
-    protocol::TrainedCandidate& trained = *result.mutable_trained_candidate();
-    trained.set_validation_top1(model->metrics.top1);
-    trained.set_validation_samples(model->metrics.samples);
-    for (const auto& [label, prediction, count] : model->metrics.confusion) {
-      trained.mutable_validation()->add_label(label);
-      trained.mutable_validation()->add_prediction(prediction);
-      trained.mutable_validation()->add_count(count);
-    }
-    trained.set_seconds(model->seconds);
-    const auto add = [&](const std::string& precision, const std::string& bytes) -> std::expected<void, Error> {
-      auto artifact = output.write(bytes);
-      if (!artifact) return std::unexpected(artifact.error());
-      if (precision == "fp32") *trained.mutable_checkpoint() = *artifact;
-      if (std::ranges::find(job.precisions(), precision) == job.precisions().end()) return {};
-      protocol::ExportedFile& file = *trained.add_files();
-      file.set_precision(precision);
-      *file.mutable_artifact() = std::move(*artifact);
-      return {};
-    };
-    if (auto added = add("fp32", model->fp32); !added) return std::unexpected(added.error());
-    if (model->int8) {
-      if (auto added = add("int8", *model->int8); !added) return std::unexpected(added.error());
-    }
+    if (auto done = export_trained(module, job, *options, *soft_targets, trained); !done)
+      return std::unexpected(done.error());
     return result;
   }
 
@@ -470,8 +449,10 @@ struct JobRun {
       case protocol::Job::kExportRandom:
         return export_random(job.export_random());
       case protocol::Job::kTrainCandidate:
-        return job.train_candidate().has_user_trainer() ? train_with_program(job.train_candidate())
-                                                        : train_candidate(job.train_candidate());
+        if (!job.train_candidate().has_user_trainer()) return train_candidate(job.train_candidate());
+        return serve_user_training(
+            job.train_candidate(), dataset, request.output_folder(),
+            [this](const auto& artifact) { return input(artifact); }, output);
       case protocol::Job::kTrainSupernet:
         return train_supernet(job.train_supernet());
       case protocol::Job::kEvaluateSubnet:

@@ -102,6 +102,27 @@ std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& r
   return options;
 }
 
+std::expected<QuantizeOptions, Error> quantize_options(const protocol::Quantize& quantize,
+                                                       const TrainingOptions& recipe) {
+  // Trained weights are near where they will end: Krishnamoorthi 2018, section 3.2, starts from a small rate too.
+  constexpr double kShareOfLearningRate = 0.1;
+  const auto calibration = parse_calibration(quantize.calibration());
+  if (!calibration) return std::unexpected(calibration.error());
+  if (quantize.calibration_images() < 1)
+    return std::unexpected(Error{"calibration_images must be at least 1: ranges are chosen from them"});
+  QuantizeOptions options{
+      .calibration = {.method = *calibration, .images = quantize.calibration_images(), .seed = recipe.seed},
+      .allowed_drop = quantize.qat_drop(),
+      .qat = std::nullopt,
+      .mixed_precision = quantize.mixed_precision()};
+  if (quantize.qat_epochs() > 0) {
+    options.qat = recipe;
+    options.qat->epochs = quantize.qat_epochs();
+    options.qat->learning_rate = kShareOfLearningRate * recipe.learning_rate;
+  }
+  return options;
+}
+
 std::expected<std::unique_ptr<search::SearchSpace>, Error> search_space(const protocol::SpaceSpec& spec,
                                                                         const Dataset& dataset) {
   search::SpaceConfig config{

@@ -9,6 +9,7 @@
 #include "search/search_space.hpp"
 #include "trainer/dataset.hpp"
 #include "trainer/error.hpp"
+#include "trainer/quantize.hpp"
 #include "trainer/training.hpp"
 
 namespace finch::trainer {
@@ -17,6 +18,11 @@ DataSource data_source(const protocol::DataSpec& spec);
 
 // Errors: a value out of its range, named. The data: for the classes' weights.
 std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& recipe, const Dataset& dataset);
+
+// `recipe`: of the training with fake quantization, which takes over all but epochs and learning rate. Errors: a value
+// out of its range, an unknown calibration.
+std::expected<QuantizeOptions, Error> quantize_options(const protocol::Quantize& quantize,
+                                                       const TrainingOptions& recipe);
 
 // Errors: what the space says; a space made for other images or classes than the data has.
 std::expected<std::unique_ptr<search::SearchSpace>, Error> search_space(const protocol::SpaceSpec& space,

@@ -111,52 +111,64 @@ void NetworkModule::make_layer(const ir::Node& node, Layer& layer, const WeightS
   }
 }
 
-torch::Tensor NetworkModule::convolve(const ir::Convolution& op, const Layer& layer, const torch::Tensor& input) const {
-  // With fixed statistics BatchNorm is a factor and a shift, which need no pass of their own.
-  const bool folded = op.batch_norm && !is_training() && !torch::GradMode::is_enabled();
-  const Filter filter = folded ? folded_filter(layer) : Filter{.weight = layer.weight, .bias = layer.bias};
-  // oneDNN's depthwise kernels are several times faster on channels-last tensors.
-  const torch::Tensor x = torch::conv2d(input.contiguous(at::MemoryFormat::ChannelsLast), filter.weight, filter.bias,
-                                        op.stride, op.padding, /*dilation=*/1, op.groups);
-  if (!op.batch_norm || folded) return x;
-  return torch::batch_norm(x, layer.scale, layer.shift, layer.running_mean, layer.running_var, is_training(), momentum_,
-                           kBatchNormEpsilon, /*cudnn_enabled=*/true);
+NetworkModule::Filter NetworkModule::deployed_filter(std::size_t node) const {
+  const Layer& layer = layers_[node];
+  if (!layer.scale.defined()) return {.weight = layer.weight, .bias = layer.bias};
+  const Filter folded = folded_filter(layer, torch::kDouble);
+  return {.weight = folded.weight.to(torch::kFloat), .bias = folded.bias.to(torch::kFloat)};
+}
+
+torch::Tensor NetworkModule::compute(std::size_t index, const std::vector<torch::Tensor>& inputs,
+                                     const Filter& filter) const {
+  return std::visit(
+      Overloaded{[&](const ir::Input&) { return inputs[0]; },
+                 [&](const ir::Normalize&) { return (inputs[0] - mean_tensor_).mul_(inverse_stddev_); },
+                 [&](const ir::Resize& op) {
+                   return torch::upsample_bilinear2d(inputs[0], {op.height, op.width}, /*align_corners=*/false);
+                 },
+                 // oneDNN's depthwise kernels are several times faster on channels-last tensors.
+                 [&](const ir::Convolution& op) {
+                   return torch::conv2d(inputs[0].contiguous(at::MemoryFormat::ChannelsLast), filter.weight,
+                                        filter.bias, op.stride, op.padding, /*dilation=*/1, op.groups);
+                 },
+                 [&](const ir::Activation& op) { return activate(op.kind, inputs[0], /*in_place=*/false); },
+                 [&](const ir::Add&) { return inputs[0] + inputs[1]; },
+                 [&](const ir::Scale&) { return inputs[0] * inputs[1]; },
+                 [&](const ir::ChannelSlice& op) { return inputs[0].narrow(1, op.begin, op.count); },
+                 [&](const ir::Concat&) { return torch::cat(inputs, 1); },
+                 [&](const ir::ChannelShuffle& op) { return torch::channel_shuffle(inputs[0], op.groups); },
+                 [&](const ir::AveragePool& op) {
+                   return torch::avg_pool2d(inputs[0], op.kernel_size, op.stride, op.padding, /*ceil_mode=*/false,
+                                            /*count_include_pad=*/false);
+                 },
+                 [&](const ir::GlobalAveragePool&) { return torch::adaptive_avg_pool2d(inputs[0], {1, 1}); },
+                 [&](const ir::Linear&) { return torch::linear(inputs[0].flatten(1), filter.weight, filter.bias); }},
+      network_.nodes[index].operation);
 }
 
 torch::Tensor NetworkModule::apply(std::size_t index, const std::vector<torch::Tensor>& outputs,
                                    const torch::Tensor& images) const {
   const ir::Node& node = network_.nodes[index];
   const Layer& layer = layers_[index];
-  const auto input = [&](std::size_t i) -> const torch::Tensor& {
-    return outputs[static_cast<std::size_t>(node.inputs[i])];
-  };
-  return std::visit(
-      Overloaded{[&](const ir::Input&) { return images; },
-                 [&](const ir::Normalize&) { return (input(0) - mean_tensor_).mul_(inverse_stddev_); },
-                 [&](const ir::Resize& op) {
-                   return torch::upsample_bilinear2d(input(0), {op.height, op.width}, /*align_corners=*/false);
-                 },
-                 [&](const ir::Convolution& op) { return convolve(op, layer, input(0)); },
-                 [&](const ir::Activation& op) { return activate(op.kind, input(0), in_place_[index]); },
-                 [&](const ir::Add&) { return input(0) + input(1); },
-                 [&](const ir::Scale&) { return input(0) * input(1); },
-                 [&](const ir::ChannelSlice& op) { return input(0).narrow(1, op.begin, op.count); },
-                 [&](const ir::Concat&) {
-                   std::vector<torch::Tensor> parts;
-                   for (std::size_t i = 0; i < node.inputs.size(); ++i) parts.push_back(input(i));
-                   return torch::cat(parts, 1);
-                 },
-                 [&](const ir::ChannelShuffle& op) { return torch::channel_shuffle(input(0), op.groups); },
-                 [&](const ir::AveragePool& op) {
-                   return torch::avg_pool2d(input(0), op.kernel_size, op.stride, op.padding, /*ceil_mode=*/false,
-                                            /*count_include_pad=*/false);
-                 },
-                 [&](const ir::GlobalAveragePool&) { return torch::adaptive_avg_pool2d(input(0), {1, 1}); },
-                 [&](const ir::Linear&) { return torch::linear(input(0).flatten(1), layer.weight, layer.bias); }},
-      node.operation);
+  std::vector<torch::Tensor> inputs;
+  for (const std::int32_t input : node.inputs) inputs.push_back(outputs[static_cast<std::size_t>(input)]);
+  if (inputs.empty()) return images;
+  if (const auto* activation = std::get_if<ir::Activation>(&node.operation)) {
+    return activate(activation->kind, inputs[0], in_place_[index]);
+  }
+  const auto* conv = std::get_if<ir::Convolution>(&node.operation);
+  if (conv == nullptr || !conv->batch_norm) {
+    return compute(index, inputs, {.weight = layer.weight, .bias = layer.bias});
+  }
+  // With fixed statistics BatchNorm is a factor and a shift, which need no pass of their own.
+  if (!is_training() && !torch::GradMode::is_enabled()) return compute(index, inputs, folded_filter(layer));
+  return torch::batch_norm(compute(index, inputs, {.weight = layer.weight, .bias = layer.bias}), layer.scale,
+                           layer.shift, layer.running_mean, layer.running_var, is_training(), momentum_,
+                           kBatchNormEpsilon, /*cudnn_enabled=*/true);
 }
 
 torch::Tensor NetworkModule::forward(const torch::Tensor& images, const Observer& observer) {
+  if (replaced_forward_) return replaced_forward_(images);
   std::vector<torch::Tensor> outputs(network_.nodes.size());
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     outputs[i] = apply(i, outputs, images);

@@ -38,6 +38,20 @@ class NetworkModule : public torch::nn::Module {
   // float32 [N, C, H, W] in [0, 1] -> logits [N, classes]. Errors of LibTorch are thrown as c10::Error.
   torch::Tensor forward(const torch::Tensor& images, const Observer& observer = {});
 
+  // What a layer multiplies with; a bias that is undefined: none.
+  struct Filter {
+    torch::Tensor weight, bias;
+  };
+  // Of a convolution or linear layer as it is deployed: BatchNorm folded with its running statistics. Differentiable.
+  Filter deployed_filter(std::size_t node) const;
+  // One node alone; `filter`: of a convolution or linear layer.
+  torch::Tensor compute(std::size_t node, const std::vector<torch::Tensor>& inputs, const Filter& filter = {}) const;
+
+  // Another way through the network in the place of forward's own, as for fake quantization; with it no observer is
+  // called. Empty: its own again.
+  using Forward = std::function<torch::Tensor(const torch::Tensor& images)>;
+  void replace_forward(Forward forward) { replaced_forward_ = std::move(forward); }
+
   // How much of BatchNorm's running statistics a batch replaces in training mode, 0..1; 0.1 unless set.
   void set_momentum(double momentum) { momentum_ = momentum; }
 
@@ -57,13 +71,9 @@ class NetworkModule : public torch::nn::Module {
     torch::Tensor weight, bias;                             // bias undefined: none
     torch::Tensor scale, shift, running_mean, running_var;  // BatchNorm; undefined: none
   };
-  struct Filter {
-    torch::Tensor weight, bias;  // bias undefined: none
-  };
   // Convolution and BatchNorm as one, with the running statistics. REQUIRES: the layer has BatchNorm.
   static Filter folded_filter(const Layer& layer, torch::ScalarType type = torch::kFloat);
   void make_layer(const search::Node& node, Layer& layer, const WeightSource& weights);
-  torch::Tensor convolve(const search::Convolution& op, const Layer& layer, const torch::Tensor& input) const;
   torch::Tensor apply(std::size_t node, const std::vector<torch::Tensor>& outputs, const torch::Tensor& images) const;
 
   search::Network network_;
@@ -74,6 +84,7 @@ class NetworkModule : public torch::nn::Module {
   std::vector<bool> in_place_;                  // by node: may overwrite its input
   NamedTensors state_;
   double momentum_ = 0.1;
+  Forward replaced_forward_;
 };
 
 // A module of its own with the same network and values.

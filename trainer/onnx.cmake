@@ -5,6 +5,7 @@ find_package(nlohmann_json REQUIRED)
 
 set(onnx_sources
   check_weights.cpp
+  float_operators.cpp
   flush_denormals.cpp
   onnx_check.cpp
   onnx_graph.cpp
@@ -14,6 +15,7 @@ set(onnx_sources
   onnx_reading.cpp
   onnx_writer.cpp
   quantization.cpp
+  quantization_plan.cpp
   quantized_onnx_writer.cpp
   range_observer.cpp)
 list(TRANSFORM onnx_sources PREPEND ${CMAKE_CURRENT_LIST_DIR}/)

@@ -165,6 +165,12 @@ OnnxGraph::Edge OnnxGraph::clip(const std::string& name, const Edge& x, float lo
                constant(name + ".high", std::span<const float>(&high, 1), {})});
 }
 
+OnnxGraph::Edge OnnxGraph::clip(const std::string& name, const Edge& x, std::uint8_t low, std::uint8_t high) {
+  return node("Clip", name,
+              {x, constant(name + ".low", std::span<const std::uint8_t>(&low, 1), {}),
+               constant(name + ".high", std::span<const std::uint8_t>(&high, 1), {})});
+}
+
 OnnxGraph::Edge OnnxGraph::hard_sigmoid(const std::string& name, const Edge& x) {
   const Edge edge = node("HardSigmoid", name, {x});
   set_float(last(), "alpha", 1.0F / 6);
@@ -286,6 +292,7 @@ std::expected<std::string, Error> OnnxGraph::finish(const Edge& output, const Di
   property("campaign", metadata.campaign);
   property("class_names",
            nlohmann::json(metadata.class_names).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  if (!metadata.float_layers.empty()) property("float_layers", nlohmann::json(metadata.float_layers).dump());
   expect(output, dimensions);
   if (auto checked = check(); !checked) return std::unexpected(checked.error());
   std::string bytes;

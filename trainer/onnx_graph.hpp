@@ -41,6 +41,7 @@ class OnnxGraph {
             const search::Convolution& operation);
   Edge relu(const std::string& name, const Edge& x) { return node("Relu", name, {x}); }
   Edge clip(const std::string& name, const Edge& x, float low, float high);
+  Edge clip(const std::string& name, const Edge& x, std::uint8_t low, std::uint8_t high);
   Edge hard_swish(const std::string& name, const Edge& x) { return node("HardSwish", name, {x}); }
   // max(0, min(1, x / 6 + 0.5))
   Edge hard_sigmoid(const std::string& name, const Edge& x);

@@ -51,6 +51,16 @@ float lowest_relevant(search::ActivationKind kind) {
   }
 }
 
+std::optional<Quantization> shifted_by_three(float high) {
+  const float zero_point = std::floor(3 * kSteps / (3 + std::max(high, 0.0F)));
+  if (zero_point < 1) return std::nullopt;
+  return Quantization{3 / zero_point, static_cast<std::uint8_t>(zero_point)};
+}
+
+bool is_shifted_by_three(const Quantization& quantization) {
+  return quantization.zero_point > 0 && quantization.scale == 3 / static_cast<float>(quantization.zero_point);
+}
+
 ImageQuantization quantize_normalized(std::span<const float> mean, std::span<const float> stddev) {
   float low = 0, high = 0;
   for (std::size_t c = 0; c < mean.size(); ++c) {

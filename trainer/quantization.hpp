@@ -9,7 +9,7 @@
 
 #include "search/network.hpp"
 #include "trainer/network_weights.hpp"
-#include "trainer/onnx_writer.hpp"
+#include "trainer/range_observer.hpp"
 
 namespace finch::trainer {
 
@@ -32,6 +32,11 @@ struct Saturation {
 std::optional<Saturation> saturation(search::ActivationKind kind, ActivationRange range);
 // Inputs below it give the same output, or nearly; -infinity if there is no such value.
 float lowest_relevant(search::ActivationKind kind);
+
+// A quantization of [-3, high] in which zero_point * scale is 3, so that the integers, read from zero, are x + 3: then
+// the gate of a hard swish needs no table. Nothing if `high` is too large for it.
+std::optional<Quantization> shifted_by_three(float high);
+bool is_shifted_by_three(const Quantization& quantization);
 
 // (x - mean) / stddev of images in [0, 1]: taken with the scale and zero point of their channel, the integers of all
 // channels have one shared meaning.

@@ -51,7 +51,7 @@ void write_networks(const std::filesystem::path& folder, const search::TensorSha
     torch::manual_seed(1);
     NetworkModule module(network, std::vector<float>(channels, 0.5F), std::vector<float>(channels, 0.25F));
     const std::string precisions[] = {"fp32", "int8"};
-    const auto exported = export_models(module, calibration_set,
+    const auto exported = export_models(module, calibration_set, {},
                                         {.space = "mobilenet", .genotype = {}, .campaign = {}, .class_names = {}},
                                         precisions, [](double) {});
     if (!exported) throw std::runtime_error(exported.error().message);

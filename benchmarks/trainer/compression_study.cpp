@@ -130,7 +130,7 @@ class Study {
                              shared.indexed_bytes, shared.huffman_bytes)
               << std::flush;
     const std::string precisions[] = {"fp32"};
-    const ExportedModels files = need(export_models(*step.module, data_.train, {}, precisions, [](double) {}));
+    const ExportedModels files = need(export_models(*step.module, data_.train, {}, {}, precisions, [](double) {}));
     std::ofstream(settings_.folder / (name + ".onnx"), std::ios::binary) << files.models.front().bytes;
   }
 

@@ -300,6 +300,17 @@ protocol::DataSpec CampaignRun::data_spec() const {
   return spec;
 }
 
+protocol::Quantize CampaignRun::quantize_spec() const {
+  const QuantizeConfig& quantize = state_.config.quantize;
+  protocol::Quantize spec;
+  spec.set_calibration(quantize.calibration);
+  spec.set_calibration_images(static_cast<int>(quantize.calibration_images));
+  spec.set_qat_drop(quantize.qat_drop);
+  spec.set_qat_epochs(quantize.qat_epochs);
+  spec.set_mixed_precision(quantize.mixed_precision);
+  return spec;
+}
+
 protocol::Recipe CampaignRun::recipe(double epochs) const {
   const TrainConfig& train = state_.config.train;
   protocol::Recipe recipe;

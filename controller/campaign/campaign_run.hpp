@@ -96,6 +96,7 @@ class CampaignRun : public Campaign {
   protocol::Recipe recipe(double epochs) const;
   bool user_trains() const { return state_.config.train.trainer == "command"; }
   protocol::UserTrainer user_trainer() const;
+  protocol::Quantize quantize_spec() const;
   protocol::SpaceSpec space_spec() const;
   protocol::Deploy deploy(const std::string& precision, const DeviceConfig& device) const;
   // A measurement of the file; measured anew when INVALID, twice at most. A failure when it stays so, or when it lacks

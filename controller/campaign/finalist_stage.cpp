@@ -14,6 +14,34 @@ constexpr double kScreenTolerance = 0.10;
 constexpr int kShownImages = 3;            // whose logits a bundle shows
 constexpr double kWorthwhileLoss = 0.010;  // of top-1, that int8 may cost
 
+std::string listed(const auto& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+// How the int8 file came to be, where it took more than calibration, and where the runtime does not do as it says.
+void add_quantization_notes(const protocol::QuantizationReport& report, const protocol::Evaluation& evaluation,
+                            std::vector<std::string>& notes) {
+  if (report.has_qat_top1()) {
+    notes.push_back(
+        std::format("int8 {} quantization-aware training: {:.2f} % with it, {:.2f} % calibrated only, {:.2f} % "
+                    "in fp32 (validation)",
+                    report.trained() ? "is the better for" : "does not gain by", 100 * report.qat_top1(),
+                    100 * report.ptq_top1(), 100 * report.fp32_top1()));
+  }
+  if (report.float_layers_size() > 0) {
+    notes.push_back(std::format("int8 keeps {} of {} layers in fp32 ({:.2f} % validation): {}",
+                                report.float_layers_size(), report.layers(), 100 * report.int8_top1(),
+                                listed(report.float_layers())));
+  }
+  if (evaluation.float_layers_size() > report.float_layers_size()) {
+    notes.push_back(
+        std::format("int8: the runtime has kernels for floats in {} layers, though {} were to stay fp32: {}",
+                    evaluation.float_layers_size(), report.float_layers_size(), listed(evaluation.float_layers())));
+  }
+}
+
 }  // namespace
 
 std::string CampaignRun::file_name(search::CandidateId id, const std::string& precision) const {
@@ -102,6 +130,7 @@ JobRequest CampaignRun::training_of(const FinalistState& finalist, const Candida
   *job.mutable_parent_checkpoint() = candidate.trained->checkpoint();
   for (const char* precision : kFinalistPrecisions) job.add_precisions(precision);
   if (user_trains()) *job.mutable_user_trainer() = user_trainer();
+  *job.mutable_quantize() = quantize_spec();
   job.mutable_metadata()->set_campaign(state_.config.name);
   *job.mutable_metadata()->mutable_class_names() = state_.data->class_names();
   return request;
@@ -273,6 +302,7 @@ FrontModel CampaignRun::front_model(const FinalistState& finalist, const Candida
     model.notes.push_back(std::format("int8 does not pay {}: {:.2f} x the latency of fp32",
                                       state_.config.devices.size() > 1 ? "on " + device.name : "here", speed));
   }
+  add_quantization_notes(finalist.trained->quantization(), *int8->second.evaluation, model.notes);
   const double loss = fp32.evaluation->top1() - int8->second.evaluation->top1();
   if (loss > kWorthwhileLoss) model.notes.push_back(std::format("int8 loses {:.2f} points of accuracy", 100 * loss));
   return model;

@@ -247,6 +247,7 @@ CampaignRun::Step CampaignRun::screen(CandidateState& candidate, const DeviceCon
   job.add_precisions(precision);
   job.set_seed(1);
   *job.mutable_data() = data_spec();
+  if (precision == "int8") *job.mutable_quantize() = quantize_spec();
   const auto exported = board_->result_of(request);
   if (!exported) return std::unexpected(exported.error());
   if (!*exported) return {};

@@ -236,6 +236,17 @@ void read_train(TomlReader& reader, CampaignConfig& config) {
   table.done();
 }
 
+void read_quantize(TomlReader& reader, CampaignConfig& config) {
+  TomlTable table = reader.table("quantize");
+  QuantizeConfig& quantize = config.quantize;
+  table.read_choice("calibration", quantize.calibration, {"minmax", "percentile", "entropy", "mse"});
+  table.read("calibration_images", quantize.calibration_images, 1, 1'000'000);
+  table.read("qat_drop", quantize.qat_drop, 0.0, 1.0);
+  table.read("qat_epochs", quantize.qat_epochs, 0.0, 10'000.0);
+  table.read("mixed_precision", quantize.mixed_precision);
+  table.done();
+}
+
 void read_deploy(TomlReader& reader, CampaignConfig& config) {
   TomlTable table = reader.table("deploy");
   DeployConfig& deploy = config.deploy;
@@ -328,6 +339,7 @@ std::expected<CampaignConfig, Error> parse_campaign(const std::string& text, con
   read_budget(**reader, config);
   read_teacher(**reader, config);
   read_train(**reader, config);
+  read_quantize(**reader, config);
   read_deploy(**reader, config);
   read_rest(**reader, config);
   if (const auto finished = (*reader)->finish(); !finished) return std::unexpected(finished.error());
@@ -447,6 +459,12 @@ std::string resolved_toml(const CampaignConfig& c) {
   line("cutmix", number(c.train.cutmix));
   line("inherit", c.train.inherit ? "true" : "false");
   line("threads", std::to_string(c.train.threads));
+  text += "\n[quantize]\n";
+  line("calibration", toml_string(c.quantize.calibration));
+  line("calibration_images", std::to_string(c.quantize.calibration_images));
+  line("qat_drop", number(c.quantize.qat_drop));
+  line("qat_epochs", number(c.quantize.qat_epochs));
+  line("mixed_precision", c.quantize.mixed_precision ? "true" : "false");
   text += "\n[finalists]\n";
   line("count", std::to_string(c.finalists.count));
   line("seeds", std::to_string(c.finalists.seeds));

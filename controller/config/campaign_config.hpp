@@ -111,6 +111,15 @@ struct TrainConfig {
   bool runs_teacher() const { return distils_features() || teacher_view == "batch"; }
 };
 
+// How int8 files come to be; see docs/compression.md.
+struct QuantizeConfig {
+  std::string calibration = "mse";  // "minmax" | "percentile" | "entropy" | "mse"
+  std::int64_t calibration_images = 512;
+  double qat_drop = 0.005;      // of top-1: what calibration may cost before more is done
+  double qat_epochs = 1;        // of training with fake quantization; 0: none
+  bool mixed_precision = true;  // whether layers may stay fp32 where that is not enough
+};
+
 struct FinalistConfig {
   std::int64_t count = 6;
   std::int64_t seeds = 1;  // each is trained so often; the one of median validation accuracy is deployed
@@ -163,6 +172,7 @@ struct CampaignConfig {
   BudgetConfig budget;
   TeacherConfig teacher;
   TrainConfig train;
+  QuantizeConfig quantize;
   FinalistConfig finalists;
   DeployConfig deploy;
   MeasureConfig measure;

@@ -30,7 +30,7 @@ class CompressionJobs : public testing::Test {
     Training training(module, dataset_.train, {}, {.epochs = 8, .batch_size = 16});
     EXPECT_TRUE(run(training, [](double) {}));
     const std::vector<std::string> precisions = {"fp32"};
-    const auto exported = export_models(module, dataset_.train, {}, precisions, [](double) {});
+    const auto exported = export_models(module, dataset_.train, {}, {}, precisions, [](double) {});
     return output_.write(exported->models.front().bytes).value();
   }
   protocol::CompressedModel read(const protocol::ArtifactRef& file) {

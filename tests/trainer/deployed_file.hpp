@@ -9,6 +9,10 @@
 #include <format>
 #include <fstream>
 #include <random>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/trainer/temporary_folder.hpp"
 #include "trainer/dataset.hpp"
@@ -32,6 +36,26 @@ inline torch::Tensor run_file(const std::string& model, const torch::Tensor& ima
   std::ifstream(path("out.bin"), std::ios::binary)
       .read(static_cast<char*>(out.data_ptr()), out.numel() * static_cast<std::int64_t>(sizeof(float)));
   return out;
+}
+
+// The kernels that the runtime chooses for the model: node, operator.
+inline std::vector<std::pair<std::string, std::string>> kernels_of(const std::string& model) {
+  const TemporaryFolder folder;
+  const std::string path = (folder.path() / "model.onnx").string(), table = (folder.path() / "kernels").string();
+  std::ofstream(path, std::ios::binary) << model;
+  const std::string command = std::format("{}/finch-agent kernels {} >{}", std::getenv("FINCH_BIN"), path, table);
+  EXPECT_EQ(std::system(command.c_str()), 0) << command;
+  std::vector<std::pair<std::string, std::string>> kernels;
+  std::ifstream file(table);
+  std::string line;
+  std::getline(file, line);  // the columns' names
+  while (std::getline(file, line) && !line.empty()) {
+    std::istringstream row(line);
+    std::string microseconds, operation, node;
+    row >> microseconds >> operation >> node;
+    kernels.emplace_back(node, operation);
+  }
+  return kernels;
 }
 
 // BatchNorm as after training: no statistic is the identity's.

@@ -17,7 +17,6 @@
 #include "tests/search/sample_custom_space.hpp"
 #include "tests/trainer/deployed_file.hpp"
 #include "tests/trainer/sample_data.hpp"
-#include "tests/trainer/temporary_folder.hpp"
 #include "trainer/training.hpp"
 
 namespace finch::trainer {
@@ -25,7 +24,7 @@ namespace {
 
 std::string exported(NetworkModule& module, const ImageSplit& images, const std::string& precision) {
   const std::vector<std::string> precisions = {precision};
-  auto models = export_models(module, images, {}, precisions, [](double) {});
+  auto models = export_models(module, images, {}, {}, precisions, [](double) {});
   EXPECT_TRUE(models) << models.error().message;
   return models->models.front().bytes;
 }
@@ -158,7 +157,7 @@ TEST(ExportTest, FlushesDenormalWeights) {
     module.state().at("classifier.weight").detach().fill_(1e-40F);
   }
   const std::vector<std::string> precisions = {"fp32"};
-  const auto models = export_models(module, random_images({1, 28, 28}, 4), {}, precisions, [](double) {});
+  const auto models = export_models(module, random_images({1, 28, 28}, 4), {}, {}, precisions, [](double) {});
   ASSERT_TRUE(models) << models.error().message;
   EXPECT_EQ(models->flushed_weights, module.state().at("classifier.weight").numel());
   onnx::ModelProto proto;

@@ -26,8 +26,9 @@ double difference(const torch::Tensor& a, const torch::Tensor& b) {
 
 std::string exported(NetworkModule& module) {
   const std::vector<std::string> precisions = {"fp32"};
-  auto models = export_models(module, {}, {.space = {}, .genotype = {}, .campaign = {}, .class_names = {"cat", "dog"}},
-                              precisions, [](double) {});
+  auto models =
+      export_models(module, {}, {}, {.space = {}, .genotype = {}, .campaign = {}, .class_names = {"cat", "dog"}},
+                    precisions, [](double) {});
   EXPECT_TRUE(models) << models.error().message;
   return models->models.front().bytes;
 }

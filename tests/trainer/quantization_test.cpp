@@ -78,7 +78,7 @@ TEST(QuantizeNormalized, AllChannelsShareOneMeaning) {
 ActivationRange observed(const std::vector<std::vector<float>>& batches) {
   RangeObserver observer(1);
   for (const auto& batch : batches) observer.observe(0, batch);
-  return observer.ranges()[0];
+  return observer.ranges(Calibration::mse)[0];
 }
 
 std::vector<float> normal(std::size_t count, float deviation) {
@@ -130,6 +130,60 @@ TEST(RangeObserver, ZerosAndNothingAreARangeOfZero) {
     EXPECT_EQ(range.low, 0);
     EXPECT_EQ(range.high, 0);
   }
+}
+
+ActivationRange observed(const std::vector<float>& values, Calibration calibration) {
+  RangeObserver observer(1);
+  observer.observe(0, values);
+  return observer.ranges(calibration)[0];
+}
+
+TEST(RangeObserver, MinMaxKeepsAll) {
+  std::vector<float> values = normal(10'000, 1);
+  values.push_back(100);
+  values.push_back(-7);
+  const ActivationRange range = observed(values, Calibration::minmax);
+  EXPECT_EQ(range.low, -7);
+  EXPECT_EQ(range.high, 100);
+}
+
+TEST(RangeObserver, PercentileCutsATenThousandthOff) {
+  std::vector<float> values;
+  for (int i = 1; i <= 100'000; ++i) values.push_back(static_cast<float>(i) * 1e-3F);
+  EXPECT_THAT(observed(values, Calibration::percentile).high, FloatNear(100 - 0.01F, 0.032F));  // a bin is 0.031
+  EXPECT_EQ(observed(values, Calibration::percentile).low, 0);
+  for (int i = 0; i < 9; ++i) values.push_back(1000);
+  EXPECT_THAT(observed(values, Calibration::percentile).high, FloatNear(100, 0.3F));
+}
+
+TEST(RangeObserver, EntropyKeepsTheBodyAndDropsTheTail) {
+  std::vector<float> values = normal(200'000, 1);
+  for (float& value : values) value = std::abs(value);
+  const ActivationRange body = observed(values, Calibration::entropy);
+  EXPECT_EQ(body.low, 0);
+  EXPECT_GT(body.high, 2);
+  values.push_back(40);
+  EXPECT_LT(observed(values, Calibration::entropy).high, 10);
+}
+
+TEST(Calibration, IsNamed) {
+  for (const char* name : {"minmax", "percentile", "entropy", "mse"}) {
+    EXPECT_STREQ(to_string(parse_calibration(name).value()), name);
+  }
+  EXPECT_THAT(parse_calibration("best").error().message, testing::HasSubstr("minmax, percentile, entropy, mse"));
+}
+
+TEST(ShiftedByThree, ReadsXPlusThree) {
+  for (const float high : {0.0F, 0.5F, 3.0F, 10.0F, 200.0F}) {
+    const auto q = shifted_by_three(high);
+    ASSERT_TRUE(q) << high;
+    EXPECT_TRUE(is_shifted_by_three(*q));
+    EXPECT_FLOAT_EQ(q->scale * static_cast<float>(q->zero_point), 3);
+    EXPECT_GE(real(255, *q), high);
+    EXPECT_FLOAT_EQ(real(0, *q), -3);
+  }
+  EXPECT_FALSE(shifted_by_three(1e4F));
+  EXPECT_FALSE(is_shifted_by_three(kUnit));
 }
 
 }  // namespace

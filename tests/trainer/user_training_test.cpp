@@ -36,8 +36,8 @@ class UserTrainingTest : public testing::Test {
                          std::vector<float>(static_cast<std::size_t>(channels), 0.25F));
     const std::vector<std::string> fp32 = {"fp32"};
     ImageSplit none{.channels = channels, .height = 16, .width = 16, .pixels = {}, .labels = {}};
-    return export_models(module, none, {.space = "mobilenet", .genotype = "", .campaign = "", .class_names = {}}, fp32,
-                         [](double) {})
+    return export_models(module, none, {}, {.space = "mobilenet", .genotype = "", .campaign = "", .class_names = {}},
+                         fp32, [](double) {})
         ->models.front()
         .bytes;
   }

@@ -67,6 +67,12 @@ TEST_F(CampaignTest, EndsWithAFrontOfMeasuredModels) {
     top1 = model.files[0].accuracy->top1;
     EXPECT_THAT(model.notes, Contains(HasSubstr("int8 does not pay here: 1.")));
     EXPECT_THAT(model.notes, Contains("int8 loses 1.20 points of accuracy"));
+    EXPECT_THAT(model.notes, Contains("int8 is the better for quantization-aware training: 88.00 % with it, 85.00 % "
+                                      "calibrated only, 90.00 % in fp32 (validation)"));
+    EXPECT_THAT(model.notes, Contains("int8 keeps 1 of 12 layers in fp32 (88.80 % validation): head"));
+    EXPECT_THAT(model.notes,
+                Contains("int8: the runtime has kernels for floats in 2 layers, though 1 were to stay fp32: "
+                         "head, stem"));
     EXPECT_THAT(model.notes, Not(Contains(HasSubstr("slower than with the random weights"))));
   }
   // Finalists that are not on the front are named.

@@ -148,6 +148,16 @@ protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
       const double top1 = trained.validation_top1() - (precision == "int8" ? 0.012 : 0);
       *file.mutable_artifact() = keep(Model{static_cast<double>(cost.macs), top1, precision}.text());
     }
+    if (spec.precisions_size() > 0) {
+      auto& report = *trained.mutable_quantization();
+      report.set_fp32_top1(0.9);
+      report.set_ptq_top1(0.85);
+      report.set_qat_top1(0.88);
+      report.set_int8_top1(0.888);
+      report.set_trained(true);
+      report.add_float_layers("head");
+      report.set_layers(12);
+    }
     result.set_paused_seconds(0.5);
   } else if (job.has_train_supernet()) {
     auto& trained = *result.mutable_trained_supernet();
@@ -187,9 +197,14 @@ protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
     measurement.set_device_state_hash(job.measure().device() == device.name() ? device.state_hash()
                                                                               : "state 1 of " + job.measure().device());
   } else if (job.has_evaluate()) {
-    result.mutable_evaluation()->set_top1(Model::parse(read(artifacts_.path_of(job.evaluate().model().sha256()))).top1 -
-                                          0.005);
-    result.mutable_evaluation()->set_samples(200);
+    const auto model = Model::parse(read(artifacts_.path_of(job.evaluate().model().sha256())));
+    auto& evaluation = *result.mutable_evaluation();
+    evaluation.set_top1(model.top1 - 0.005);
+    evaluation.set_samples(200);
+    if (model.precision == "int8") {
+      evaluation.set_integer_layers(10);
+      for (const char* node : {"head", "stem"}) evaluation.add_float_layers(node);
+    }
   } else {
     result.mutable_failure()->set_message("not a job of a campaign");
   }

@@ -82,6 +82,11 @@ void expect_same(const CampaignConfig& a, const CampaignConfig& b) {
   EXPECT_EQ(a.train.random_erasing, b.train.random_erasing);
   EXPECT_EQ(a.train.mixup, b.train.mixup);
   EXPECT_EQ(a.train.cutmix, b.train.cutmix);
+  EXPECT_EQ(a.quantize.calibration, b.quantize.calibration);
+  EXPECT_EQ(a.quantize.calibration_images, b.quantize.calibration_images);
+  EXPECT_EQ(a.quantize.qat_drop, b.quantize.qat_drop);
+  EXPECT_EQ(a.quantize.qat_epochs, b.quantize.qat_epochs);
+  EXPECT_EQ(a.quantize.mixed_precision, b.quantize.mixed_precision);
   EXPECT_EQ(a.train.inherit, b.train.inherit);
   EXPECT_EQ(a.train.threads, b.train.threads);
   EXPECT_EQ(a.finalists.count, b.finalists.count);
@@ -368,6 +373,12 @@ TEST_F(CampaignFile, AnyConfigurationReadsBackToTheSameValue) {
     config.train.distillation_weight = real(0, 1);
     config.train.flip = flag();
     config.train.crop_padding = whole(0, 64);
+    config.quantize.calibration =
+        std::array{"minmax", "percentile", "entropy", "mse"}[static_cast<std::size_t>(whole(0, 3))];
+    config.quantize.calibration_images = whole(1, 1'000'000);
+    config.quantize.qat_drop = real(0, 1);
+    config.quantize.qat_epochs = real(0, 10'000);
+    config.quantize.mixed_precision = whole(0, 1) == 1;
     config.train.inherit = flag();
     config.train.threads = whole(0, 1024);
     config.finalists.count = whole(1, 1000);

@@ -34,10 +34,10 @@ const BadCampaign kBad[] = {
     {"MisspeltTable", GOOD "[trian]\nepochs = 1\n", "campaign.toml:5: 'trian' is not known; did you mean 'train'?"},
     {"UnknownTable", GOOD "[zebra-stripes]\n",
      "campaign.toml:5: 'zebra-stripes' is not known; known: budget, campaign, constraints, data, deploy, device, "
-     "finalists, measure, search, space, teacher, train"},
+     "finalists, measure, quantize, search, space, teacher, train"},
     {"KeyOutsideOfAnyTable", "seeed = 3\n" GOOD,
      "campaign.toml:1: 'seeed' is not known; known: budget, campaign, constraints, data, deploy, device, "
-     "finalists, measure, search, space, teacher, train"},
+     "finalists, measure, quantize, search, space, teacher, train"},
     {"KeyInTheWrongTable", GOOD "seed = 3\n",
      "campaign.toml:5: key 'budget.seed' is not known; known: evaluations, hours"},
     {"StringForANumber", GOOD "[train]\nepochs = \"one\"\n",
