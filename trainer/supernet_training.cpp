@@ -41,8 +41,8 @@ SupernetTraining::SupernetTraining(Supernet& supernet, const search::SearchSpace
       sampler_(space, options.limits, options.training.seed),
       batches_(split, options.training.batch_size, options.training.augmentation, options.training.seed,
                loaders_for(options.training.augmentation)),
-      optimizer_(
-          make_optimizer(values(supernet.weights()), options.training.learning_rate, options.training.weight_decay)) {}
+      parameters_(values(supernet.weights())),
+      optimizer_(make_optimizer(parameters_, options.training.learning_rate, options.training.weight_decay)) {}
 
 std::expected<void, Error> SupernetTraining::make_step() {
   const LossOptions& loss = options_.training.loss;
@@ -76,7 +76,7 @@ std::expected<void, Error> SupernetTraining::make_step() {
     supernet_.add_gradients(*subnet);
     images_ += logits.size(0);
   }
-  all_losses = group_.sum_gradients(values(supernet_.weights()), all_losses);
+  all_losses = group_.sum_gradients(parameters_, all_losses);
   if (auto finite = check_finite(all_losses, step_, total_steps_); !finite) return finite;
   optimizer_->step();
   ++step_;

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "trainer/active_clock.hpp"
 #include "trainer/batch_source.hpp"
@@ -55,6 +56,7 @@ class SupernetTraining {
   ActiveClock clock_;
   SubnetSampler sampler_;
   BatchSource batches_;
+  std::vector<torch::Tensor> parameters_;  // all shared weights
   std::unique_ptr<torch::optim::AdamW> optimizer_;
 };
 

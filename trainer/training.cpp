@@ -37,8 +37,8 @@ Training::Training(NetworkModule& module, const ImageSplit& split, torch::Tensor
       batch_size_(std::min(options.batch_size, split.size())),
       total_steps_(steps_of(options, split)),
       batches_(split, batch_size_, options.augmentation, options.seed, loaders_for(options.augmentation)),
-      optimizer_(
-          make_optimizer(all_parameters(module, live_teacher_.get()), options.learning_rate, options.weight_decay)) {
+      parameters_(all_parameters(module, live_teacher_.get())),
+      optimizer_(make_optimizer(parameters_, options.learning_rate, options.weight_decay)) {
   module_.train();
 }
 
@@ -65,7 +65,7 @@ std::expected<void, Error> Training::make_step() {
   }
   loss = share_of(batch, whole) * loss;
   loss.backward();
-  const double mean_loss = group_.sum_gradients(all_parameters(module_, live_teacher_.get()), loss.item<double>());
+  const double mean_loss = group_.sum_gradients(parameters_, loss.item<double>());
   if (auto finite = check_finite(mean_loss, step_, total_steps_); !finite) return finite;
   if (constraint_ != nullptr) constraint_->constrain_gradients();
   optimizer_->step();

@@ -8,6 +8,7 @@
 #include <expected>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "trainer/batch_source.hpp"
 #include "trainer/distillation_loss.hpp"
@@ -59,6 +60,7 @@ class Training {
   std::int64_t batch_size_, total_steps_;
   std::int64_t step_ = 0;
   BatchSource batches_;
+  std::vector<torch::Tensor> parameters_;  // that learn, the live teacher's translations included
   std::unique_ptr<torch::optim::AdamW> optimizer_;
   const WeightConstraint* constraint_ = nullptr;
 };
