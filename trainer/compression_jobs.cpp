@@ -85,8 +85,7 @@ std::expected<Model, Error> read_described(const protocol::ReadModel& job, const
 
 Result read_model(const protocol::ReadModel& job, const Dataset& dataset, const ArtifactPath& input,
                   JobOutput& output) {
-  if (dataset.validation.size() == 0)
-    return std::unexpected(Error{"no validation samples are set aside; set validation_samples to at least 1"});
+  if (auto valid = need_validation(dataset); !valid) return std::unexpected(valid.error());
   const ActiveClock clock;
   const auto path = input(job.file());
   if (!path) return std::unexpected(path.error());

@@ -96,11 +96,6 @@ struct JobRun {
     return copy;
   }
 
-  std::expected<void, Error> need_validation() const {
-    if (dataset.validation.size() > 0) return {};
-    return std::unexpected(Error{"no validation samples are set aside; set validation_samples to at least 1"});
-  }
-
   void validate(NetworkModule& module, protocol::TrainedCandidate& trained,
                 const std::function<void(double)>& progress) {
     const ConfusionCounts counts = confusion(classifier(module), dataset.validation, progress);
@@ -225,7 +220,7 @@ struct JobRun {
   }
 
   Served train_teacher(const protocol::TrainTeacher& job) {
-    if (auto valid = need_validation(); !valid) return std::unexpected(valid.error());
+    if (auto valid = need_validation(dataset); !valid) return std::unexpected(valid.error());
     use_threads(job.recipe().threads(), group);
     const ActiveClock clock;
     JobResult result;
@@ -310,7 +305,7 @@ struct JobRun {
   }
 
   Served train_candidate(const protocol::TrainCandidate& job) {
-    if (auto valid = need_validation(); !valid) return std::unexpected(valid.error());
+    if (auto valid = need_validation(dataset); !valid) return std::unexpected(valid.error());
     const auto options = training_options(job.recipe(), dataset);
     if (!options) return std::unexpected(options.error());
     auto network = decode(job.space(), job.genotype(), dataset);
@@ -389,7 +384,7 @@ struct JobRun {
   }
 
   Served evaluate_subnet(const protocol::EvaluateSubnet& job) {
-    if (auto valid = need_validation(); !valid) return std::unexpected(valid.error());
+    if (auto valid = need_validation(dataset); !valid) return std::unexpected(valid.error());
     const ActiveClock clock;
     auto network = decode(job.space(), job.genotype(), dataset);
     if (!network) return std::unexpected(network.error());

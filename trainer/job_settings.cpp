@@ -102,6 +102,11 @@ std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& r
   return options;
 }
 
+std::expected<void, Error> need_validation(const Dataset& dataset) {
+  if (dataset.validation.size() > 0) return {};
+  return std::unexpected(Error{"no validation samples are set aside; set validation_samples to at least 1"});
+}
+
 std::expected<QuantizeOptions, Error> quantize_options(const protocol::Quantize& quantize,
                                                        const TrainingOptions& recipe) {
   // Trained weights are near where they will end: Krishnamoorthi 2018, section 3.2, starts from a small rate too.

@@ -19,6 +19,9 @@ DataSource data_source(const protocol::DataSpec& spec);
 // Errors: a value out of its range, named. The data: for the classes' weights.
 std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& recipe, const Dataset& dataset);
 
+// Error: no validation images are set aside.
+std::expected<void, Error> need_validation(const Dataset& dataset);
+
 // `recipe`: of the training with fake quantization, which takes over all but epochs and learning rate. Errors: a value
 // out of its range, an unknown calibration.
 std::expected<QuantizeOptions, Error> quantize_options(const protocol::Quantize& quantize,
