@@ -34,6 +34,13 @@ struct FloatTensor {
   std::vector<float> values;
 };
 
+// What of a model one provider of the runtime has taken.
+struct NodePlacement {
+  std::string provider;
+  std::int64_t nodes = 0;
+  std::vector<std::string> operators;  // each kind once; may be empty where all nodes went to this provider
+};
+
 struct SessionSettings {
   std::string provider = "cpu";
   int threads = 1;
@@ -51,6 +58,8 @@ class InferenceSession {
                                           std::span<std::byte> bytes) = 0;
   // One inference; blocks until the outputs are there. REQUIRES: all inputs bound.
   virtual std::expected<void, Error> run() = 0;
+  // By provider; empty where the runtime has only one way to run a model.
+  virtual std::vector<NodePlacement> placements() const { return {}; }
   // A copy of an output of the last run, converted to float.
   virtual std::expected<FloatTensor, Error> output(std::size_t index) const = 0;
 };

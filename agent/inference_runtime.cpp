@@ -76,18 +76,6 @@ std::string runtime_names() {
   return names;
 }
 
-std::string_view model_format(const fs::path& model) {
-  // A FlatBuffer's file identifier follows its first offset.
-  std::array<char, 8> head{};
-  std::ifstream file(model, std::ios::binary);
-  file.read(head.data(), head.size());
-  return std::string_view(head.data() + 4, 4) == "TFL3" ? "tflite" : "onnx";
-}
-
-const InferenceRuntime& usual_runtime(const fs::path& model) {
-  return *std::ranges::find(kRuntimes, model_format(model), &InferenceRuntime::format);
-}
-
 std::expected<fs::path, Error> find_library(const InferenceRuntime& runtime, const std::string& asked) {
   return find_library(runtime, asked, usual_folders(runtime));
 }

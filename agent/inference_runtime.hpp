@@ -28,11 +28,6 @@ const InferenceRuntime* find_runtime(std::string_view name);
 // "onnxruntime, openvino, litert"
 std::string runtime_names();
 
-// "tflite" for a file that begins like a TensorFlow Lite model, else "onnx".
-std::string_view model_format(const std::filesystem::path& model);
-// The first runtime that reads the file.
-const InferenceRuntime& usual_runtime(const std::filesystem::path& model);
-
 // The library's file: `asked` when it is a file, a file in it when it is a folder. When empty, the first one in
 // LD_LIBRARY_PATH; in NAME/ below the folders where scripts/install-runtime puts it ($FINCH_HOME/runtimes,
 // ~/.local/state/finch/runtimes, ../lib/finch/runtimes beside the program, /usr/local/lib/finch/runtimes and

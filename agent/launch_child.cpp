@@ -32,6 +32,7 @@
 #include "agent/reference_network.hpp"
 #include "agent/sandbox.hpp"
 #include "agent/steady_run.hpp"
+#include "protocol/model_format.hpp"
 
 namespace finch::agent {
 namespace {
@@ -46,9 +47,9 @@ SessionSettings settings_of(const LaunchRequest& request) {
 std::expected<std::unique_ptr<InferenceSession>, Error> load_model(const std::string& model,
                                                                    const LaunchRequest& request,
                                                                    InferenceBackend& backend) {
-  if (const auto format = model_format(model); format != backend.format()) {
+  if (const auto format = protocol::model_format(model); format != backend.format()) {
     return std::unexpected(Error{std::format("model {} is of the format {}, which {} does not read; run it with {}",
-                                             model, format, request.runtime(), usual_runtime(model).name)});
+                                             model, format, request.runtime(), protocol::usual_runtime(format))});
   }
   auto session = backend.load(model, settings_of(request));
   if (session) return session;
@@ -106,6 +107,13 @@ std::expected<LaunchEvent, Error> measure_latency(const LaunchRequest& request, 
   LatencyResult& result = *event.mutable_latency();
   result.set_runtime_version(backend.version());
   for (const std::string& provider : backend.providers()) result.add_providers(provider);
+
+  for (const NodePlacement& placed : (*candidate)->placements()) {
+    Placement& placement = *result.add_placements();
+    placement.set_provider(placed.provider);
+    placement.set_nodes(placed.nodes);
+    for (const std::string& operation : placed.operators) placement.add_operators(operation);
+  }
 
   // The output for the fixed input: the same in every launch, or something is broken.
   if ((*candidate)->outputs().empty()) return std::unexpected(Error{"the model has no output"});

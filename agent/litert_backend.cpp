@@ -47,6 +47,7 @@ constexpr std::int64_t kLogErrors = 3;
 constexpr int kProcessor = 1;   // of the accelerators
 constexpr int kHostMemory = 1;  // of the buffers
 constexpr int kLockToRead = 0, kLockToWrite = 1;
+constexpr std::int64_t kFree = -1;
 constexpr std::size_t kSignature = 0;  // a model without one is given one
 
 struct Api {
@@ -185,7 +186,10 @@ class LiteRtSession final : public InferenceSession {
           return std::unexpected(Error{std::format(
               "'{}' has element type {} (LiteRT's numbering), which cannot be measured", name, type.element_type)});
         }
-        (input ? inputs_ : outputs_).push_back({.name = name, .type = *known, .shape = extents(type.layout)});
+        // The library does not tell which sizes are free, but lets a batch of one be resized where it is.
+        std::vector<std::int64_t> shape = extents(type.layout);
+        if (shape.size() > 1 && shape.front() == 1) shape.front() = kFree;
+        (input ? inputs_ : outputs_).push_back({.name = name, .type = *known, .shape = std::move(shape)});
         (input ? input_types_ : output_types_).push_back(type);
       }
     }
@@ -283,6 +287,14 @@ class LiteRtSession final : public InferenceSession {
     return Owned<Buffer>(raw, {api_.buffer_destroy});
   }
 
+  // Where a shape hangs on the batch only when the model runs, the library still says 1.
+  void settle_batch(std::size_t output) {
+    Layout& layout = output_types_[output].layout;
+    const auto is_free = [](const TensorInfo& info) { return !info.shape.empty() && info.shape.front() == kFree; };
+    if (inputs_.empty() || !is_free(inputs_.front()) || !is_free(outputs_[output])) return;
+    layout.extents[0] = input_types_.front().layout.extents[0];
+  }
+
   // Once the shapes of all inputs are known.
   std::expected<void, Error> make_outputs() {
     std::vector<Layout> layouts(outputs_.size());
@@ -294,6 +306,7 @@ class LiteRtSession final : public InferenceSession {
     for (const auto& buffer : input_buffers_) ins_.push_back(buffer.get());
     for (std::size_t i = 0; i < outputs_.size(); ++i) {
       output_types_[i].layout = layouts[i];
+      settle_batch(i);
       auto made = make_buffer(output_types_[i]);
       if (!made) return std::unexpected(made.error());
       outs_.push_back(made->get());

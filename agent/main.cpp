@@ -31,6 +31,7 @@
 #include "protocol/artifact_store.hpp"
 #include "protocol/identity.hpp"
 #include "protocol/input_shape.hpp"
+#include "protocol/model_format.hpp"
 
 namespace fs = std::filesystem;
 using namespace finch;
@@ -63,7 +64,9 @@ struct Options {
   agent::PowerSettings power() const { return {power_command, *agent::find_provenance(power_provenance)}; }
   fs::path state_folder() const { return state.empty() ? agent::default_state_folder() : fs::path(state); }
   // As given, else the usual one for the model.
-  std::string runtime_name() const { return runtime.empty() ? std::string(agent::usual_runtime(model).name) : runtime; }
+  std::string runtime_name() const {
+    return runtime.empty() ? std::string(protocol::usual_runtime(protocol::model_format(model))) : runtime;
+  }
   agent::SystemFiles files() const { return agent::SystemFiles(root); }
 };
 

@@ -38,6 +38,7 @@ struct Session {
   bool outputs_finite = true;
   std::string runtime_version;
   std::vector<std::string> providers;
+  std::vector<Placement> placements;
 
   std::optional<double> half_width() const {
     if (!log_ratio) return std::nullopt;
@@ -81,6 +82,7 @@ void join_launch(const LatencyResult& result, Session& session) {
   if (result.load().seconds() > 0) join_load(result.load(), session.load);
   session.runtime_version = result.runtime_version();
   session.providers.assign(result.providers().begin(), result.providers().end());
+  session.placements.assign(result.placements().begin(), result.placements().end());
   ++session.launches;
 }
 
@@ -207,6 +209,20 @@ void fill_latency(const Session& session, protocol::Measurement& measurement, st
   measurement.set_latency_p99_ms(percentile(0.99, "p99"));
 }
 
+// What the asked provider has left to others.
+void note_placements(const std::vector<Placement>& placements, const std::string& provider,
+                     std::vector<std::string>& notes) {
+  std::int64_t nodes = 0;
+  for (const Placement& placed : placements) nodes += placed.nodes();
+  for (const Placement& placed : placements) {
+    if (placed.provider() == provider) continue;
+    std::string operators;
+    for (const std::string& operation : placed.operators()) operators += (operators.empty() ? ": " : ", ") + operation;
+    notes.push_back(std::format("{} of {} nodes run on provider {}, not on {}{}", placed.nodes(), nodes,
+                                placed.provider(), provider, operators));
+  }
+}
+
 // A model that crashes, hangs or wants too much is a measurement too: one without figures, and with the reason.
 std::expected<MeasureOutcome, Error> verdict_on(const Error& error, const protocol::Deploy& deploy,
                                                 const MeasureTier& tier, std::chrono::steady_clock::time_point start) {
@@ -314,6 +330,7 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
   *measurement.mutable_deploy() = deploy;
   measurement.set_verdict(verdict.name);
   fill_latency(*session, measurement, verdict.reasons);
+  note_placements(session->placements, deploy.provider(), verdict.reasons);
   if (memory->memory().problem().empty()) {
     measurement.set_load_peak_bytes(memory->memory().load_peak_bytes());
     measurement.set_run_peak_bytes(memory->memory().run_peak_bytes());

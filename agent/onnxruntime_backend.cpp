@@ -4,11 +4,13 @@
 #include <sys/auxv.h>
 #include <sys/utsname.h>
 
+#include <algorithm>
 #include <array>
 #include <format>
 #include <optional>
 #include <utility>
 
+#include "agent/onnxruntime_providers.hpp"
 #include "agent/shared_library.hpp"
 
 namespace finch::agent {
@@ -17,17 +19,6 @@ namespace {
 // The struct of functions only ever grows: asked for version 16, any later library gives one that begins like it.
 // Nothing that came after version 16 may be called through it.
 constexpr std::uint32_t kApiVersion = 16;
-
-std::optional<std::string> failure(const OrtApi& api, OrtStatus* status) {
-  if (status == nullptr) return std::nullopt;
-  std::string message = api.GetErrorMessage(status);
-  api.ReleaseStatus(status);
-  // One line for the user.
-  for (char& c : message) {
-    if (c == '\n' || c == '\r') c = ' ';
-  }
-  return message;
-}
 
 std::optional<ElementType> element_type(ONNXTensorElementDataType type) {
   switch (type) {
@@ -76,7 +67,8 @@ ONNXTensorElementDataType ort_type(ElementType type) {
 
 class OrtModelSession final : public InferenceSession {
  public:
-  OrtModelSession(const OrtApi& api, Owned<OrtSession> session) : api_(api), session_(std::move(session)) {
+  OrtModelSession(const OrtApi& api, Owned<OrtSession> session, std::vector<NodePlacement> placements)
+      : api_(api), session_(std::move(session)), placements_(std::move(placements)) {
     OrtMemoryInfo* memory = nullptr;
     if (!failure(api_, api_.CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &memory))) {
       memory_ = Owned<OrtMemoryInfo>(memory, {api_.ReleaseMemoryInfo});
@@ -84,6 +76,17 @@ class OrtModelSession final : public InferenceSession {
   }
 
   ~OrtModelSession() override { release_outputs(); }
+
+  // For a session that was made with its log on: the runs are as quiet as any.
+  std::expected<void, Error> quieten() {
+    OrtRunOptions* options = nullptr;
+    if (auto why = failure(api_, api_.CreateRunOptions(&options))) return std::unexpected(Error{*why});
+    run_options_ = Owned<OrtRunOptions>(options, {api_.ReleaseRunOptions});
+    if (auto why = failure(api_, api_.RunOptionsSetRunLogSeverityLevel(options, ORT_LOGGING_LEVEL_ERROR))) {
+      return std::unexpected(Error{*why});
+    }
+    return {};
+  }
 
   // Reads what the model's inputs and outputs are.
   std::expected<void, Error> describe() {
@@ -137,12 +140,15 @@ class OrtModelSession final : public InferenceSession {
 
   std::expected<void, Error> run() override {
     release_outputs();
-    if (auto why = failure(api_, api_.Run(session_.get(), nullptr, input_names_.data(), bound_.data(), bound_.size(),
-                                          output_names_.data(), output_names_.size(), output_values_.data()))) {
+    if (auto why =
+            failure(api_, api_.Run(session_.get(), run_options_.get(), input_names_.data(), bound_.data(),
+                                   bound_.size(), output_names_.data(), output_names_.size(), output_values_.data()))) {
       return std::unexpected(Error{std::format("the model does not run: {}", *why)});
     }
     return {};
   }
+
+  std::vector<NodePlacement> placements() const override { return placements_; }
 
   std::expected<FloatTensor, Error> output(std::size_t index) const override {
     OrtTensorTypeAndShapeInfo* raw = nullptr;
@@ -200,6 +206,8 @@ class OrtModelSession final : public InferenceSession {
 
   const OrtApi& api_;
   Owned<OrtSession> session_;
+  std::vector<NodePlacement> placements_;
+  Owned<OrtRunOptions> run_options_;  // null: the defaults
   Owned<OrtMemoryInfo> memory_;
   std::vector<TensorInfo> inputs_, outputs_;
   std::vector<const char*> input_names_, output_names_;
@@ -210,8 +218,8 @@ class OrtModelSession final : public InferenceSession {
 
 class OrtBackend final : public InferenceBackend {
  public:
-  OrtBackend(const OrtApi& api, std::string version, Owned<OrtEnv> environment)
-      : api_(api), version_(std::move(version)), environment_(std::move(environment)) {}
+  OrtBackend(const OrtApi& api, std::string version, std::unique_ptr<PlacementLog> log, Owned<OrtEnv> environment)
+      : api_(api), version_(std::move(version)), log_(std::move(log)), environment_(std::move(environment)) {}
 
   std::string version() const override { return version_; }
 
@@ -221,10 +229,10 @@ class OrtBackend final : public InferenceBackend {
     int count = 0;
     if (failure(api_, api_.GetAvailableProviders(&names, &count))) return providers;
     for (int i = 0; i < count; ++i) {
-      const std::string_view name = names[i];
-      if (name == "CPUExecutionProvider") providers.emplace_back("cpu");
+      if (const auto name = provider_name(names[i])) providers.emplace_back(*name);
     }
     static_cast<void>(failure(api_, api_.ReleaseAvailableProviders(names, count)));
+    std::ranges::stable_partition(providers, [](const std::string& name) { return name == "cpu"; });
     return providers;
   }
 
@@ -247,10 +255,6 @@ class OrtBackend final : public InferenceBackend {
     OrtSessionOptions* raw = nullptr;
     if (auto why = failure(api_, api_.CreateSessionOptions(&raw))) return std::unexpected(Error{*why});
     const Owned<OrtSessionOptions> options(raw, {api_.ReleaseSessionOptions});
-    if (settings.provider != "cpu") {
-      return std::unexpected(
-          Error{std::format("provider '{}' is not supported by this agent; use cpu", settings.provider)});
-    }
     // A trained network's denormal weights and activations cost a hundred times a normal one's on some processors.
     for (OrtStatus* status :
          {api_.SetIntraOpNumThreads(raw, settings.threads), api_.SetInterOpNumThreads(raw, 1),
@@ -263,16 +267,39 @@ class OrtBackend final : public InferenceBackend {
         return std::unexpected(Error{*why});
       }
     }
+    const bool plain = settings.provider == "cpu";
+    if (!plain) {
+      if (auto appended = append_provider(api_, *raw, settings.provider, settings.threads, providers()); !appended) {
+        return std::unexpected(appended.error());
+      }
+      // Which node goes where is said in the log alone.
+      if (auto why = failure(api_, api_.SetSessionLogSeverityLevel(raw, ORT_LOGGING_LEVEL_VERBOSE))) {
+        return std::unexpected(Error{*why});
+      }
+    }
     OrtSession* session = nullptr;
-    if (auto why = failure(api_, make(raw, &session))) return std::unexpected(Error{*why});
-    auto made = std::make_unique<OrtModelSession>(api_, Owned<OrtSession>(session, {api_.ReleaseSession}));
+    const auto why = failure(api_, make(raw, &session));
+    std::vector<NodePlacement> placements = log_->take();
+    if (why) return std::unexpected(Error{*why});
+    auto made = std::make_unique<OrtModelSession>(api_, Owned<OrtSession>(session, {api_.ReleaseSession}),
+                                                  std::move(placements));
     if (auto described = made->describe(); !described) return std::unexpected(described.error());
+    if (plain) return made;
+    if (auto quiet = made->quieten(); !quiet) return std::unexpected(quiet.error());
+    if (std::ranges::none_of(made->placements(),
+                             [&](const NodePlacement& placed) { return placed.provider == settings.provider; })) {
+      return std::unexpected(
+          Error{std::format("provider '{}' takes no node of the model, which would run on the CPU alone; use provider "
+                            "cpu",
+                            settings.provider)});
+    }
     return made;
   }
 
   const OrtApi& api_;
   std::string version_;
-  Owned<OrtEnv> environment_;
+  std::unique_ptr<PlacementLog> log_;
+  Owned<OrtEnv> environment_;  // tells the log
 };
 
 }  // namespace
@@ -294,12 +321,15 @@ std::expected<std::unique_ptr<InferenceBackend>, Error> open_onnxruntime(const s
         std::format("{} is ONNX Runtime {}; 1.16 or later is needed", library.string(), base->GetVersionString())});
   }
   OrtEnv* environment = nullptr;
-  if (auto why = failure(*api, api->CreateEnv(ORT_LOGGING_LEVEL_ERROR, "finch", &environment))) {
+  auto log = std::make_unique<PlacementLog>();
+  if (auto why = failure(*api, api->CreateEnvWithCustomLogger(&PlacementLog::listen, log.get(), ORT_LOGGING_LEVEL_ERROR,
+                                                              "finch", &environment))) {
     return std::unexpected(Error{std::format("ONNX Runtime does not start: {}", *why)});
   }
   // No telemetry is sent by Linux builds; asked for all the same.
   static_cast<void>(failure(*api, api->DisableTelemetryEvents(environment)));
-  return std::make_unique<OrtBackend>(*api, base->GetVersionString(), Owned<OrtEnv>(environment, {api->ReleaseEnv}));
+  return std::make_unique<OrtBackend>(*api, base->GetVersionString(), std::move(log),
+                                      Owned<OrtEnv>(environment, {api->ReleaseEnv}));
 }
 
 }  // namespace finch::agent

@@ -1,9 +1,10 @@
+#include "trainer/check_weights.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <format>
 
 #include "search/cost_model.hpp"
-#include "trainer/onnx_graph.hpp"
 
 namespace finch::trainer {
 namespace {

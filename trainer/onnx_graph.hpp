@@ -87,8 +87,4 @@ class OnnxGraph {
   std::vector<std::pair<Edge, Dimensions>> expected_;
 };
 
-// Errors: a layer without weights, weights of another size than the network's, a mean or stddev that does not fit,
-// values that are not finite.
-std::expected<void, Error> check_weights(const search::Network& network, const NetworkWeights& weights);
-
 }  // namespace finch::trainer

@@ -1,5 +1,6 @@
 #include "trainer/onnx_writer.hpp"
 
+#include "trainer/check_weights.hpp"
 #include "trainer/float_operators.hpp"
 #include "trainer/onnx_graph.hpp"
 

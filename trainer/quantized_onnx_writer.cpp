@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "trainer/check_weights.hpp"
 #include "trainer/float_operators.hpp"
 #include "trainer/onnx_graph.hpp"
 #include "trainer/onnx_writer.hpp"

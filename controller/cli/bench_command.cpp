@@ -12,6 +12,7 @@
 #include "controller/cli/interrupt.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/input_shape.hpp"
+#include "protocol/model_format.hpp"
 #include "protocol/random_hex.hpp"
 
 namespace finch::controller {
@@ -19,6 +20,7 @@ namespace {
 
 struct Arguments {
   std::vector<std::string> models, compare, devices{"local"}, shapes;
+  std::vector<std::string> runtimes{};  // empty: the usual one for each file
   std::string tier = "screen", provider = "cpu", precision;
   int threads = 1, batch = 1;
   double rate_hz = 0;
@@ -35,8 +37,8 @@ class Bench {
       : arguments_(arguments), artifacts_(home.artifacts()), farm_(home, store, "bench", std::move(stop)) {}
 
   // A line of the table: the file may also be one that does not run.
-  std::expected<BenchLine, Error> measure(const std::string& file, const std::string& rival,
-                                          const std::string& device) {
+  std::expected<BenchLine, Error> measure(const std::string& file, const std::string& rival, const std::string& device,
+                                          const std::string& runtime) {
     const auto description = farm_.device(device);
     if (!description) return std::unexpected(description.error());
     // Whoever asks twice wants to know it twice: nothing is reused.
@@ -52,7 +54,7 @@ class Bench {
     if (!rival.empty()) {
       if (auto added = add(rival, *job.mutable_rival()); !added) return std::unexpected(added.error());
     }
-    job.mutable_deploy()->set_runtime("onnxruntime");
+    job.mutable_deploy()->set_runtime(runtime);
     job.mutable_deploy()->set_provider(arguments_.provider);
     job.mutable_deploy()->set_precision(arguments_.precision);
     job.mutable_deploy()->set_threads(arguments_.threads);
@@ -61,7 +63,8 @@ class Bench {
     job.set_device(device);
     job.set_rate_hz(arguments_.rate_hz);
     for (const std::string& text : arguments_.shapes) *job.add_shapes() = *protocol::parse_input_shape(text);
-    BenchLine line{.file = file, .rival = rival, .device = device, .measurement = {}, .failure = {}};
+    BenchLine line{
+        .file = file, .rival = rival, .device = device, .runtime = runtime, .measurement = {}, .failure = {}};
     auto result = farm_.ask(request);
     if (result) {
       line.measurement = std::move(*result->mutable_measurement());
@@ -117,14 +120,20 @@ ExitCode bench(const Arguments& arguments) {
     for (const std::string& model : arguments.models) wanted.emplace_back(model, "");
     if (!arguments.compare.empty()) wanted.emplace_back(arguments.compare[0], arguments.compare[1]);
     for (const auto& [file, rival] : wanted) {
-      auto line = measuring.measure(file, rival, device);
-      if (!line) return fail(line.error());
-      lines.push_back(std::move(*line));
+      std::vector<std::string> runtimes = arguments.runtimes;
+      if (runtimes.empty()) runtimes.emplace_back(protocol::usual_runtime(protocol::model_format(file)));
+      for (const std::string& runtime : runtimes) {
+        auto line = measuring.measure(file, rival, device, runtime);
+        if (!line) return fail(line.error());
+        lines.push_back(std::move(*line));
+      }
     }
   }
   std::fputs((arguments.json ? bench_json(lines) : bench_text(lines)).c_str(), stdout);
   for (const BenchLine& line : lines) {
-    if (!line.failure.empty()) fail({std::format("{} on {}: {}", line.file, line.device, line.failure)});
+    if (!line.failure.empty()) {
+      fail({std::format("{} on {} with {}: {}", line.file, line.device, line.runtime, line.failure)});
+    }
   }
   const bool failed = std::ranges::any_of(lines, [](const BenchLine& line) { return !line.failure.empty(); });
   return failed ? ExitCode::failed : ExitCode::done;
@@ -135,7 +144,7 @@ ExitCode bench(const Arguments& arguments) {
 void add_bench_command(CLI::App& app, Command& chosen) {
   const auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("bench", "Measure model files on this machine or on boards");
-  command->add_option("MODEL", arguments->models, "ONNX files");
+  command->add_option("MODEL", arguments->models, "ONNX or TensorFlow Lite files");
   command->add_option("--compare", arguments->compare, "Two files, run in turn: how much faster one is, with interval")
       ->expected(2)
       ->type_name("A B");
@@ -155,11 +164,16 @@ void add_bench_command(CLI::App& app, Command& chosen) {
   command->add_option("--batch", arguments->batch, "Samples in an inference")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
+  command
+      ->add_option("--runtime", arguments->runtimes,
+                   "What runs them, may be repeated (default: onnxruntime, for TensorFlow Lite files litert)")
+      ->check(CLI::IsMember({"onnxruntime", "openvino", "litert"}));
   command->add_option("--provider", arguments->provider, "Execution provider")->capture_default_str();
   command->add_option("--precision", arguments->precision, "What the record is to say: fp32, int8, ...");
   command->add_flag("--json", arguments->json, "JSON instead of a table");
   command->footer(
       "Example:\n  finch bench model.onnx other.onnx --device pi-kitchen --tier certify\n"
+      "  finch bench model.onnx --runtime onnxruntime --runtime openvino\n"
       "  finch bench --compare small.onnx large.onnx");
   command->callback([&chosen, arguments] { chosen = [arguments] { return bench(*arguments); }; });
 }

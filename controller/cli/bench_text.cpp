@@ -18,7 +18,8 @@ std::string milliseconds(double value) {
 
 std::string table_line(const BenchLine& line, std::size_t width) {
   const protocol::Measurement& m = line.measurement;
-  if (!line.failure.empty()) return std::format("{:<{}}  {:<12}  failed\n", line.file, width, line.device);
+  if (!line.failure.empty())
+    return std::format("{:<{}}  {:<12}  {:<11}  failed\n", line.file, width, line.device, line.runtime);
   const std::string interval = m.latency_ci_low_ms() > 0 ? std::format("{} .. {}", milliseconds(m.latency_ci_low_ms()),
                                                                        milliseconds(m.latency_ci_high_ms()))
                                                          : "-";
@@ -26,9 +27,9 @@ std::string table_line(const BenchLine& line, std::size_t width) {
       m.run_peak_bytes() > 0 ? std::format("{:.1f}", static_cast<double>(m.run_peak_bytes()) / (1 << 20)) : "-";
   const std::string energy =
       m.has_energy_net_mj() ? std::format("{:.4g} ({})", m.energy_net_mj(), m.energy_provenance()) : "-";
-  return std::format("{:<{}}  {:<12}  {:>10}  {:<20}  {:>8}  {:>8}  {:>10}  {:<16}  {}\n", line.file, width,
-                     line.device, milliseconds(m.latency_median_ms()), interval, milliseconds(m.latency_p90_ms()),
-                     milliseconds(m.latency_p99_ms()), memory, energy, m.verdict());
+  return std::format("{:<{}}  {:<12}  {:<11}  {:>10}  {:<20}  {:>8}  {:>8}  {:>10}  {:<16}  {}\n", line.file, width,
+                     line.device, line.runtime, milliseconds(m.latency_median_ms()), interval,
+                     milliseconds(m.latency_p90_ms()), milliseconds(m.latency_p99_ms()), memory, energy, m.verdict());
 }
 
 std::string rate_text(const protocol::AtRate& rate) {
@@ -54,7 +55,7 @@ std::string comparison_text(const BenchLine& line) {
 
 Json comparison_value(const BenchLine& line) {
   const protocol::Measurement& m = line.measurement;
-  Json value = {{"a", line.file}, {"b", line.rival}, {"device", line.device}};
+  Json value = {{"a", line.file}, {"b", line.rival}, {"device", line.device}, {"runtime", line.runtime}};
   if (!line.failure.empty()) {
     value["error"] = line.failure;
     return value;
@@ -84,9 +85,9 @@ std::string conclusion(const protocol::Measurement& m) {
 std::string bench_text(const std::vector<BenchLine>& lines) {
   std::size_t width = 5;
   for (const BenchLine& line : lines) width = std::max(width, line.file.size());
-  std::string text =
-      std::format("{:<{}}  {:<12}  {:>10}  {:<20}  {:>8}  {:>8}  {:>10}  {:<16}  {}\n", "model", width, "device",
-                  "median ms", "95 % interval", "p90", "p99", "memory MiB", "energy mJ", "verdict");
+  std::string text = std::format("{:<{}}  {:<12}  {:<11}  {:>10}  {:<20}  {:>8}  {:>8}  {:>10}  {:<16}  {}\n", "model",
+                                 width, "device", "runtime", "median ms", "95 % interval", "p90", "p99", "memory MiB",
+                                 "energy mJ", "verdict");
   for (const BenchLine& line : lines) {
     text += table_line(line, width);
     for (const std::string& reason : line.measurement.reasons()) text += "  " + reason + "\n";
@@ -113,6 +114,7 @@ std::string bench_json(const std::vector<BenchLine>& lines) {
       }
     } else {
       value["device"] = line.device;
+      value["runtime"] = line.runtime;
       value["error"] = line.failure;
     }
     all["measurements"].push_back(std::move(value));

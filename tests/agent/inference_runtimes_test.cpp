@@ -10,6 +10,7 @@
 #include "agent/launch.pb.h"
 #include "agent/measure.hpp"
 #include "agent/runtime_list.hpp"
+#include "protocol/model_format.hpp"
 #include "tests/agent/temporary_folder.hpp"
 
 namespace finch::agent {
@@ -220,10 +221,10 @@ TEST(VersionBeside, IsWhatWasInstalledElseAHash) {
 }
 
 TEST(ModelFormat, IsToldByTheFile) {
-  EXPECT_EQ(model_format(source_folder() / "agent/reference_network.onnx"), "onnx");
-  EXPECT_EQ(model_format(source_folder() / "agent/reference_network.tflite"), "tflite");
-  EXPECT_EQ(model_format("/nowhere"), "onnx");
-  EXPECT_EQ(usual_runtime(source_folder() / "agent/reference_network.tflite").name, "litert");
+  EXPECT_EQ(protocol::model_format(source_folder() / "agent/reference_network.onnx"), "onnx");
+  EXPECT_EQ(protocol::model_format(source_folder() / "agent/reference_network.tflite"), "tflite");
+  EXPECT_EQ(protocol::model_format("/nowhere"), "onnx");
+  EXPECT_EQ(protocol::usual_runtime("tflite"), "litert");
 }
 
 TEST(RuntimeList, SaysHowToGetWhatIsNotThere) {

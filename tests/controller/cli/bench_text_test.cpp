@@ -12,7 +12,8 @@ using testing::AllOf;
 using testing::HasSubstr;
 
 BenchLine line(const std::string& rival = "") {
-  BenchLine line{.file = "a.onnx", .rival = rival, .device = "pi", .measurement = {}, .failure = {}};
+  BenchLine line{
+      .file = "a.onnx", .rival = rival, .device = "pi", .runtime = "onnxruntime", .measurement = {}, .failure = {}};
   protocol::Measurement& m = line.measurement;
   m.set_device("pi");
   m.set_verdict("DEGRADED");
@@ -75,7 +76,12 @@ TEST(BenchText, ComparesInASentence) {
 }
 
 TEST(BenchJson, HoldsMeasurementsAndComparisons) {
-  BenchLine broken{.file = "c.onnx", .rival = "", .device = "pi", .measurement = {}, .failure = "it is no ONNX file"};
+  BenchLine broken{.file = "c.onnx",
+                   .rival = "",
+                   .device = "pi",
+                   .runtime = "onnxruntime",
+                   .measurement = {},
+                   .failure = "it is no ONNX file"};
   const auto json = nlohmann::json::parse(bench_json({line(), compared(0.91, 0.93, 0.96), broken}));
   ASSERT_EQ(json["measurements"].size(), 3U);
   EXPECT_EQ(json["measurements"][0]["file"], "a.onnx");
