@@ -86,11 +86,19 @@ class CampaignRun : public Campaign {
   Step evaluate_file(FinalistState& finalist, const protocol::ExportedFile& file);
   Step evaluate_seed(FinalistState& finalist, std::size_t seed);
   JobRequest training_of(const FinalistState& finalist, const CandidateState& candidate, std::size_t seed) const;
-  JobRequest test_of(const FinalistState& finalist, const protocol::ExportedFile& file) const;
+  // Of the file over the test images; `what`: "finalist 3".
+  JobRequest test_of(const protocol::ArtifactRef& model, const std::string& precision, const std::string& what) const;
   Step keep_models(const FinalistState& finalist, const protocol::TrainedCandidate& trained, const Home& home) const;
   Step fail(const FinalistState& finalist, const std::string& why);
   Step keep_artifact(const Home& home, const std::string& sha256, const std::filesystem::path& to) const;
   Step conclude();
+
+  // Baselines go beside the finalists.
+  Step advance_baseline(std::size_t index, const Home& home);
+  Step get_baseline(std::size_t index, const Home& home);  // trains it, or takes the user's file
+  std::expected<JobRequest, Error> training_of(const BaselineConfig& baseline) const;
+  Step fail_baseline(std::size_t index, const std::string& why);
+  BaselineInfo baseline_info(std::size_t index) const;
 
   protocol::DataSpec data_spec() const;
   protocol::Recipe recipe(double epochs) const;

@@ -300,6 +300,23 @@ void CampaignState::apply_finalist(const Event& event) {
   }
 }
 
+void CampaignState::apply_baseline(const Event& event) {
+  BaselineState& baseline = baselines.at(event.data.at("index"));
+  const bool was_reused = event.data.value("reused", false);
+  if (event.type == "baseline_file") baseline.artifact = from_json<protocol::ArtifactRef>(event.data.at("artifact"));
+  if (event.type == "baseline_measured") {
+    auto measurement = from_json<protocol::Measurement>(event.data.at("result"));
+    const std::string device = measurement.device();
+    baseline.file.measurements[device] = {std::move(measurement), was_reused};
+  }
+  if (event.type == "baseline_evaluated") {
+    baseline.file.evaluation = from_json<protocol::Evaluation>(event.data.at("result"));
+    baseline.file.evaluation_reused = was_reused;
+  }
+  if (event.type == "baseline_without_accuracy") baseline.no_accuracy = event.data.at("why");
+  if (event.type == "baseline_failed") baseline.failure = event.data.at("why");
+}
+
 std::expected<void, Error> CampaignState::apply_created(const Event& event) {
   auto parsed = parse_campaign(event.data.at("config"), event.data.at("file").get<std::string>());
   if (!parsed) return std::unexpected(parsed.error());
@@ -326,6 +343,7 @@ std::expected<void, Error> CampaignState::apply_extended(const Event& event) {
   std::erase_if(devices, [&](const auto& entry) { return config.device(entry.first) == nullptr; });
   search_closed.reset();
   finalists.reset();
+  baselines.clear();
   status.clear();
   finished.clear();
   answer.reset();
@@ -385,8 +403,11 @@ std::expected<void, Error> CampaignState::apply_one(const Event& event) {
       finalist.id = candidates.at(id).id;
       finalists->push_back(std::move(finalist));
     }
+    baselines.assign(config.baselines.size(), {});
   } else if (event.type.starts_with("finalist_")) {
     apply_finalist(event);
+  } else if (event.type.starts_with("baseline_")) {
+    apply_baseline(event);
   } else if (event.type == "note") {
     notes.push_back(content.at("text"));
   } else if (event.type == "finished") {

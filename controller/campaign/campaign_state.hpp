@@ -75,6 +75,18 @@ struct FinalistState {
   std::size_t median_seed(Metric metric) const;
 };
 
+// What the front is compared with; as many as the campaign's baselines, in their order.
+struct BaselineState {
+  std::optional<protocol::ArtifactRef> artifact;  // the file, once it is trained or read
+  FinalistFile file;
+  std::string no_accuracy;  // why there is none: the file takes other inputs, or gives other classes
+  std::string failure;
+
+  bool complete(std::size_t devices) const {
+    return !failure.empty() || (file.measurements.size() == devices && (file.evaluation || !no_accuracy.empty()));
+  }
+};
+
 // In ms, of the device where it is greatest; 0: nowhere measured.
 double worst_latency_ms(const std::map<std::string, protocol::Measurement>& by_device);
 
@@ -97,6 +109,7 @@ class CampaignState {
   std::map<search::CandidateId, CandidateState> candidates;
   std::optional<std::string> search_closed;  // why no more candidates are asked for
   std::optional<std::vector<FinalistState>> finalists;
+  std::vector<BaselineState> baselines;  // once there are finalists
   std::string status;  // "finished", "finished early"; empty while it runs
   std::vector<std::string> notes;
   search::ParetoFront front;
@@ -138,6 +151,7 @@ class CampaignState {
   void apply_trained(const Event& event);
   void apply_told(const Event& event);
   void apply_finalist(const Event& event);
+  void apply_baseline(const Event& event);
 
   std::unique_ptr<search::SearchSpace> space_;
   std::unique_ptr<search::SearchAlgorithm> algorithm_;

@@ -14,10 +14,12 @@ std::map<std::string, std::string> settings(const CampaignConfig& config) {
   std::map<std::string, std::string> all;
   std::istringstream text(resolved_toml(config));
   std::string table;
-  std::size_t devices = 0;
+  std::size_t devices = 0, baselines = 0;
   for (std::string line; std::getline(text, line);) {
     if (line == "[[device]]") {
       table = "device " + config.devices[devices++].name;
+    } else if (line == "[[baseline]]") {
+      table = "baseline " + config.baselines[baselines++].name;
     } else if (line.starts_with('[')) {
       table = line.substr(1, line.size() - 2);
     } else if (const std::size_t equals = line.find(" = "); equals != std::string::npos) {
@@ -31,7 +33,8 @@ std::map<std::string, std::string> settings(const CampaignConfig& config) {
 bool may_change(const std::string& key) {
   static const std::set<std::string> tables = {"campaign", "search", "constraints", "budget", "finalists"};
   static const std::set<std::string> keys = {"measure.finalist_tier", "deploy.provider", "deploy.threads"};
-  return keys.contains(key) || key.starts_with("device ") || tables.contains(key.substr(0, key.find('.')));
+  return keys.contains(key) || key.starts_with("device ") || key.starts_with("baseline ") ||
+         tables.contains(key.substr(0, key.find('.')));
 }
 
 }  // namespace

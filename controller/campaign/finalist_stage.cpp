@@ -60,6 +60,10 @@ CampaignRun::Step CampaignRun::finalist_stage(const Home& home) {
     if (auto advanced = advance_finalist(finalist, home); !advanced) return advanced;
     complete = complete && finalist.complete(state_.config.devices.size());
   }
+  for (std::size_t i = 0; i < state_.baselines.size(); ++i) {
+    if (auto advanced = advance_baseline(i, home); !advanced) return advanced;
+    complete = complete && state_.baselines[i].complete(state_.config.devices.size());
+  }
   return complete ? conclude() : Step{};
 }
 
@@ -175,24 +179,26 @@ CampaignRun::Step CampaignRun::measure_file(FinalistState& finalist, const proto
 }
 
 // On the first device: the file is the same on all.
-JobRequest CampaignRun::test_of(const FinalistState& finalist, const protocol::ExportedFile& file) const {
+JobRequest CampaignRun::test_of(const protocol::ArtifactRef& model, const std::string& precision,
+                                const std::string& what) const {
   const DeviceConfig& device = state_.config.devices.front();
   JobRequest request{.job = {},
                      .target = device.name,
                      .priority = 30,
                      .depends_on = state_.data->data_hash() + state_.devices.at(device.name).state_hash(),
-                     .description = std::format("testing finalist {} ({})", finalist.id, file.precision())};
+                     .description = std::format("testing {} ({})", what, precision)};
   protocol::Evaluate& job = *request.job.mutable_evaluate();
-  *job.mutable_model() = file.artifact();
+  *job.mutable_model() = model;
   *job.mutable_test_set() = state_.data->test_set();
-  *job.mutable_deploy() = deploy(file.precision(), device);
+  *job.mutable_deploy() = deploy(precision, device);
   job.set_device(device.name);
   job.set_logits_of_first(kShownImages);
   return request;
 }
 
 CampaignRun::Step CampaignRun::evaluate_file(FinalistState& finalist, const protocol::ExportedFile& file) {
-  const auto done = board_->result_of(test_of(finalist, file));
+  const auto done =
+      board_->result_of(test_of(file.artifact(), file.precision(), std::format("finalist {}", finalist.id)));
   if (!done) return std::unexpected(done.error());
   if (!*done) return {};
   const protocol::JobResult& result = (*done)->result;
@@ -215,7 +221,8 @@ CampaignRun::Step CampaignRun::evaluate_file(FinalistState& finalist, const prot
 CampaignRun::Step CampaignRun::evaluate_seed(FinalistState& finalist, std::size_t seed) {
   const auto& files = finalist.seeds[seed].trained->files();
   const auto file = std::ranges::find(files, state_.config.deploy.precision, &protocol::ExportedFile::precision);
-  const auto done = board_->result_of(test_of(finalist, *file));
+  const auto done =
+      board_->result_of(test_of(file->artifact(), file->precision(), std::format("finalist {}", finalist.id)));
   if (!done) return std::unexpected(done.error());
   if (!*done) return {};
   const protocol::JobResult& result = (*done)->result;

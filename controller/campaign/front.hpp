@@ -92,6 +92,20 @@ struct FrontModel {
   std::vector<std::string> notes;           // "int8 does not pay here: 1.03 x the latency of fp32"
 };
 
+// What the front is compared with.
+struct BaselineInfo {
+  std::string name;  // "mobilenet_v2 x0.5", "mine.onnx"
+  std::string what;  // "mobilenet_v2, width 0.5, trained here for 20 epochs", or where the file was read
+  std::int64_t parameters = 0, macs = 0;  // 0: of a file, not known
+  ModelFile file;
+  std::string no_accuracy = {};  // why it has none
+  // The fastest file of the front that is at least as accurate on the same images; empty: none is.
+  std::string rival = {};  // model's id
+  std::string rival_precision = {};
+  double speedup = 0;   // its median latency into the baseline's, on the first device
+  bool faster = false;  // the rival's interval lies below the baseline's
+};
+
 // One evaluated candidate of the search, for the plots of evolution over time and of everything tried.
 struct CandidatePoint {
   std::uint64_t id = 0;
@@ -133,6 +147,8 @@ struct CampaignResult {
   std::string status;             // "finished", "finished early", "interrupted"
   std::vector<ObjectiveInfo> objectives;
   std::vector<FrontModel> models;  // the front, fastest first
+  std::vector<BaselineInfo> baselines;
+  std::string headline;  // what the baselines say of the front; empty: there are none
   std::vector<CandidatePoint> candidates;
   std::vector<DeviceFact> device;
   std::vector<StageTime> stages;

@@ -2,6 +2,7 @@
 #include <format>
 
 #include "controller/campaign/accuracy_info.hpp"
+#include "controller/campaign/baseline_comparison.hpp"
 #include "controller/campaign/campaign_run.hpp"
 #include "controller/campaign/constraints.hpp"
 #include "controller/campaign/measuring.hpp"
@@ -187,6 +188,14 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
   std::ranges::sort(result.models, {},
                     [](const FrontModel& model) { return model.files.front().measurements.front().median_ms; });
   mark_ties(result.models, config.deploy.precision);
+  for (std::size_t i = 0; i < state_.baselines.size(); ++i) {
+    const BaselineState& baseline = state_.baselines[i];
+    if (!baseline.failure.empty())
+      result.notes.push_back(std::format("baseline {} failed: {}", config.baselines[i].name, baseline.failure));
+    if (baseline.failure.empty() && baseline.complete(config.devices.size()))
+      result.baselines.push_back(baseline_info(i));
+  }
+  result.headline = compare_with_baselines(result.models, result.baselines);
   return result;
 }
 
@@ -247,8 +256,14 @@ CampaignStatus CampaignRun::status() const {
         steps += file.measurements.size() + file.evaluation.has_value();
       if (!finalist.failure.empty()) steps += steps_each;
     }
-    status.stage_progress =
-        std::min(1.0, static_cast<double>(steps) / static_cast<double>(steps_each * state_.finalists->size()));
+    const std::size_t steps_of_baseline = 2 + state_.config.devices.size();
+    for (const BaselineState& baseline : state_.baselines) {
+      steps += baseline.complete(state_.config.devices.size())
+                   ? steps_of_baseline
+                   : baseline.artifact.has_value() + baseline.file.measurements.size();
+    }
+    const std::size_t all_steps = steps_each * state_.finalists->size() + steps_of_baseline * state_.baselines.size();
+    status.stage_progress = std::min(1.0, static_cast<double>(steps) / static_cast<double>(all_steps));
     const auto began = state_.stage_ends.find("search");
     if (steps > 0 && began != state_.stage_ends.end()) {
       status.remaining = std::chrono::duration<double>((now() - began->second) * (1 / status.stage_progress - 1));

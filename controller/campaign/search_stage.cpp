@@ -148,6 +148,7 @@ double CampaignRun::estimate_finalists() const {
       std::min(static_cast<std::size_t>(state_.config.finalists.count) - chosen.size(), state_.in_flight() + 1);
   double finalists = mean * static_cast<double>(coming);
   for (const search::CandidateId id : chosen) finalists += seconds(state_.candidates.at(id));
+  finalists += mean * static_cast<double>(state_.config.baselines.size());
   const double in_flight = static_cast<double>(state_.in_flight() + 1) * searching / static_cast<double>(known);
   return 1.1 * finalists + in_flight + 5;
 }

@@ -58,16 +58,22 @@ std::expected<Plan, Error> plan_campaign(const CampaignConfig& config, const Pla
   const double finalist =
       seeds * config.train.finalist_epochs * samples / speed + 2 * final_measurement + (seeds + 1) * evaluation;
   const auto count = static_cast<double>(config.finalists.count);
-  const double fixed = kDataSeconds + teacher + supernet + count * finalist;
+  double baselines = 0;
+  for (const BaselineConfig& baseline : config.baselines) {
+    baselines +=
+        final_measurement + evaluation + (baseline.file ? 0 : config.train.baseline_epochs() * samples / speed);
+  }
+  const double fixed = kDataSeconds + teacher + supernet + count * finalist + baselines;
 
   const double least = fixed + kFewestEvaluations * candidate;
   if (config.budget.hours && *config.budget.hours * 3600 < least) {
     return std::unexpected(Error{
-        std::format("{}: budget.hours: {:.2f} h cannot hold the teacher ({:.0f} s), {}{} finalists ({:.0f} s) and "
+        std::format("{}: budget.hours: {:.2f} h cannot hold the teacher ({:.0f} s), {}{} finalists ({:.0f} s) {}and "
                     "{} evaluations ({:.0f} s); the least that can is hours = {:.2f}",
                     config.file.string(), *config.budget.hours, teacher,
                     shared ? std::format("the supernet ({:.0f} s), ", supernet) : "", config.finalists.count,
-                    count * finalist, kFewestEvaluations, kFewestEvaluations * candidate, std::ceil(least / 36) / 100),
+                    count * finalist, baselines > 0 ? std::format("with the baselines ({:.0f} s) ", baselines) : "",
+                    kFewestEvaluations, kFewestEvaluations * candidate, std::ceil(least / 36) / 100),
         ExitCode::usage});
   }
   Plan plan;
@@ -80,6 +86,8 @@ std::expected<Plan, Error> plan_campaign(const CampaignConfig& config, const Pla
                  {"teacher", teacher, teacher > 0 ? samples * 80 / 1e6 + 5 : 0},
                  {"search", evaluations * candidate, evaluations * 2 * model_mb},
                  {"finalists", count * finalist, count * 4 * model_mb}};
+  if (baselines > 0)
+    plan.stages.push_back({"baselines", baselines, static_cast<double>(config.baselines.size()) * model_mb});
   if (shared) plan.stages.insert(plan.stages.begin() + 2, {"supernet", supernet, model_mb});
   return plan;
 }

@@ -6,6 +6,7 @@
 
 #include "controller/config/space_description.hpp"
 #include "controller/config/toml_reader.hpp"
+#include "search/hand_designed.hpp"
 #include "search/search_algorithm.hpp"
 #include "search/search_space.hpp"
 
@@ -293,6 +294,37 @@ void read_devices(TomlReader& reader, CampaignConfig& config) {
   if (config.devices.empty()) config.devices.push_back({});
 }
 
+void read_baselines(TomlReader& reader, CampaignConfig& config) {
+  for (TomlTable& table : reader.tables("baseline")) {
+    BaselineConfig baseline;
+    std::string name, file;
+    std::vector<double> widths = {1};
+    table.read("name", name);
+    table.read("file", file);
+    if (table.has("network")) table.read_choice("network", baseline.network, search::hand_designed_names());
+    table.read_list("width", widths);
+    if (file.empty() == baseline.network.empty())
+      table.complain("file", "give a file, or a network that Finch trains: one of both");
+    if (!file.empty() && table.has("width")) table.complain("width", "a file is as wide as it is");
+    if (!baseline.network.empty() && config.train.trainer == "command")
+      table.complain("network", "your own trainer trains networks of the campaign's space alone; name a file");
+    if (!file.empty()) {
+      baseline.file = absolute_to(config.file, file);
+      if (!is_file(*baseline.file)) table.complain("file", std::format("there is no file {}", *baseline.file));
+    }
+    table.done();
+    for (const double width : widths) {
+      baseline.width = width;
+      baseline.name = !name.empty() ? name : std::filesystem::path(file).filename().string();
+      if (name.empty() && file.empty()) baseline.name = std::format("{} x{}", baseline.network, width);
+      if (!name.empty() && widths.size() > 1) baseline.name += std::format(" x{}", width);
+      if (std::ranges::find(config.baselines, baseline.name, &BaselineConfig::name) != config.baselines.end())
+        table.complain("name", std::format("there are two baselines '{}'", baseline.name));
+      config.baselines.push_back(baseline);
+    }
+  }
+}
+
 }  // namespace
 
 std::expected<CampaignConfig, Error> load_campaign(const std::filesystem::path& file) {
@@ -329,6 +361,7 @@ std::expected<CampaignConfig, Error> parse_campaign(const std::string& text, con
   read_quantize(**reader, config);
   read_deploy(**reader, config);
   read_rest(**reader, config);
+  read_baselines(**reader, config);
   if (const auto finished = (*reader)->finish(); !finished) return std::unexpected(finished.error());
   return config;
 }

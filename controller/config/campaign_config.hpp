@@ -106,6 +106,8 @@ struct TrainConfig {
   bool inherit = true;       // a child starts from its parent's weights where shapes agree; standalone
   std::int64_t threads = 0;  // 0: all cores of the trainer's host
 
+  // As many as a finalist has seen in all, but for what it inherited.
+  double baseline_epochs() const { return finalist_epochs + (mode == "supernet" ? supernet_epochs : epochs); }
   bool distils_features() const { return distillation != "soft_targets"; }
   // Whether the teacher itself is needed in every step, not its cached answers alone.
   bool runs_teacher() const { return distils_features() || teacher_view == "batch"; }
@@ -151,6 +153,17 @@ struct DeviceConfig {
   bool operator==(const DeviceConfig&) const = default;
 };
 
+// What the front is compared with, under the same measuring and on the same test images: a network that people designed,
+// trained here as long as a finalist, or a file of the user's.
+struct BaselineConfig {
+  std::string name;                 // as it is shown
+  std::optional<std::string> file;  // ONNX
+  std::string network;              // one of search::hand_designed_names(); empty: a file
+  double width = 1;
+
+  bool operator==(const BaselineConfig&) const = default;
+};
+
 // A space of the user's own, with the text that says it: results are kept by what it says, not by the file's name.
 struct SpaceFile {
   std::filesystem::path file;
@@ -177,6 +190,7 @@ struct CampaignConfig {
   DeployConfig deploy;
   MeasureConfig measure;
   std::vector<DeviceConfig> devices;  // at least one; every candidate is measured on each
+  std::vector<BaselineConfig> baselines;
 
   const DeviceConfig* device(const std::string& wanted) const;  // null: not one of them
   // Of the agent that finch starts on this machine.

@@ -128,6 +128,16 @@ std::string resolved_toml(const CampaignConfig& c) {
     if (device.threads > 0) line("threads", std::to_string(device.threads));
     optional("latency_ms", device.latency_ms);
   }
+  for (const BaselineConfig& baseline : c.baselines) {
+    text += "\n[[baseline]]\n";
+    line("name", toml_string(baseline.name));
+    if (baseline.file) {
+      line("file", toml_string(*baseline.file));
+    } else {
+      line("network", toml_string(baseline.network));
+      line("width", number(baseline.width));
+    }
+  }
   return text;
 }
 

@@ -78,6 +78,8 @@ Json front_value(const CampaignResult& result) {
                 {"objectives", Json::array()},
                 {"classes", result.class_names},
                 {"models", Json::array()},
+                {"headline", result.headline},
+                {"baselines", Json::array()},
                 {"notes", result.notes}};
   for (const ObjectiveInfo& objective : result.objectives) {
     value["objectives"].push_back(
@@ -107,6 +109,22 @@ Json front_value(const CampaignResult& result) {
                                {"tied_with", model.tied_with},
                                {"seeds", std::move(seeds)},
                                {"notes", model.notes}});
+  }
+  for (const BaselineInfo& baseline : result.baselines) {
+    Json rival = nullptr;
+    if (!baseline.rival.empty()) {
+      rival = {{"id", baseline.rival},
+               {"precision", baseline.rival_precision},
+               {"speedup", baseline.speedup},
+               {"faster", baseline.faster}};
+    }
+    value["baselines"].push_back({{"name", baseline.name},
+                                  {"what", baseline.what},
+                                  {"parameters", baseline.parameters},
+                                  {"macs", baseline.macs},
+                                  {"file", file_value(baseline.file)},
+                                  {"no_accuracy", baseline.no_accuracy},
+                                  {"rival", std::move(rival)}});
   }
   return value;
 }

@@ -98,6 +98,7 @@ void expect_same(const CampaignConfig& a, const CampaignConfig& b) {
   EXPECT_EQ(a.measure.search_tier, b.measure.search_tier);
   EXPECT_EQ(a.measure.finalist_tier, b.measure.finalist_tier);
   EXPECT_TRUE(a.devices == b.devices);
+  EXPECT_TRUE(a.baselines == b.baselines);
 }
 
 TEST_F(CampaignFile, NeedsNoMoreThanDataAndABudget) {

@@ -33,10 +33,10 @@ const BadCampaign kBad[] = {
      "campaign.toml:6: key 'finalists.zebra' is not known; known: count, seeds"},
     {"MisspeltTable", GOOD "[trian]\nepochs = 1\n", "campaign.toml:5: 'trian' is not known; did you mean 'train'?"},
     {"UnknownTable", GOOD "[zebra-stripes]\n",
-     "campaign.toml:5: 'zebra-stripes' is not known; known: budget, campaign, constraints, data, deploy, device, "
+     "campaign.toml:5: 'zebra-stripes' is not known; known: baseline, budget, campaign, constraints, data, deploy, device, "
      "finalists, measure, quantize, search, space, teacher, train"},
     {"KeyOutsideOfAnyTable", "seeed = 3\n" GOOD,
-     "campaign.toml:1: 'seeed' is not known; known: budget, campaign, constraints, data, deploy, device, "
+     "campaign.toml:1: 'seeed' is not known; known: baseline, budget, campaign, constraints, data, deploy, device, "
      "finalists, measure, quantize, search, space, teacher, train"},
     {"KeyInTheWrongTable", GOOD "seed = 3\n",
      "campaign.toml:5: key 'budget.seed' is not known; known: evaluations, hours"},
@@ -55,6 +55,12 @@ const BadCampaign kBad[] = {
     {"TableAsAValue", GOOD "[campaign]\nx = 1\n", "campaign.toml:6: key 'campaign.x' is not known; known: name, seed"},
     {"ValueForATable", "train = 3\n" GOOD,
      "campaign.toml:1: 'train' is a table: write [train] on a line of its own, its keys below it"},
+    {"BaselineOfNothing", GOOD "[[baseline]]\nname = \"mine\"\n",
+     "campaign.toml:5: baseline.file: give a file, or a network that Finch trains: one of both"},
+    {"BaselineThatIsNotThere", GOOD "[[baseline]]\nfile = \"mine.onnx\"\n",
+     "campaign.toml:6: baseline.file: there is no file mine.onnx"},
+    {"BaselineTwice", GOOD "[[baseline]]\nnetwork = \"mobilenet_v2\"\nwidth = [1.0, 1.0]\n",
+     "campaign.toml:5: baseline.name: there are two baselines 'mobilenet_v2 x1'"},
     {"TableForAListOfTables", GOOD "[device]\nname = \"local\"\n",
      "campaign.toml:5: 'device' is a list of tables: write [[device]]"},
     {"BelowItsRange", GOOD "[search]\npopulation = 2\n", "campaign.toml:6: search.population: 2 is outside 4 .. 10000"},

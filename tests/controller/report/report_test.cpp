@@ -61,6 +61,19 @@ TEST(FrontJson, HasTheDocumentedFields) {
   EXPECT_EQ(m["raw"], "raw/c003-int8.f64");
 }
 
+TEST(FrontJson, SaysWhatTheFrontWasComparedWith) {
+  const auto front = nlohmann::json::parse(front_json(sample_result()));
+  ASSERT_EQ(front["baselines"].size(), 3);
+  const auto& first = front["baselines"][0];
+  EXPECT_EQ(first["name"], "mobilenet_v2 x0.5");
+  EXPECT_EQ(first["rival"]["id"], "c003");
+  EXPECT_EQ(first["rival"]["faster"], true);
+  EXPECT_EQ(first["file"]["measurements"].size(), 1);
+  EXPECT_EQ(front["baselines"][2]["file"]["accuracy"], nullptr);
+  EXPECT_EQ(front["baselines"][2]["rival"], nullptr);
+  EXPECT_NE(front["headline"].get<std::string>().find("1.90 x faster"), std::string::npos);
+}
+
 TEST(FrontJson, WritesEnergyOnlyWhereItWasMeasured) {
   MeasurementInfo measurement;
   measurement.energy = MeasurementInfo::Energy{.gross_mj = 3.5, .net_mj = 1.25, .provenance = "rail"};
