@@ -110,7 +110,7 @@ class CampaignState {
   std::optional<std::string> search_closed;  // why no more candidates are asked for
   std::optional<std::vector<FinalistState>> finalists;
   std::vector<BaselineState> baselines;  // once there are finalists
-  std::string status;  // "finished", "finished early"; empty while it runs
+  std::string status;                    // "finished", "finished early"; empty while it runs
   std::vector<std::string> notes;
   search::ParetoFront front;
   std::int64_t evaluated = 0, dropped = 0, failed = 0, reused = 0;

@@ -153,8 +153,8 @@ struct DeviceConfig {
   bool operator==(const DeviceConfig&) const = default;
 };
 
-// What the front is compared with, under the same measuring and on the same test images: a network that people designed,
-// trained here as long as a finalist, or a file of the user's.
+// What the front is compared with, under the same measuring and on the same test images: a network that people
+// designed, trained here as long as a finalist, or a file of the user's.
 struct BaselineConfig {
   std::string name;                 // as it is shown
   std::optional<std::string> file;  // ONNX

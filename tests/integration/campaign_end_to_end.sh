@@ -89,12 +89,26 @@ grep -q "(reused)" "$work/log" || fail "nothing was reused"
 "$finch" report "$work/again" --json | python3 -c 'import json, sys; json.load(sys.stdin)' || fail "finch report --json is no JSON"
 grep -q "$(printf '\033')" "$work/log" && fail "control characters in a log"
 
-# One evaluation more: what is known stays known.
+# One evaluation more, and something to compare with: what is known stays known.
 sed 's/^evaluations = 3/evaluations = 4/' "$work/tiny.toml" >"$work/more.toml"
+cp "$(find "$work/run/models" -name '*-fp32.onnx' | head -n 1)" "$work/mine.onnx"
+printf '[[baseline]]\nfile = "mine.onnx"\n[[baseline]]\nnetwork = "mobilenet_v2"\nwidth = 0.5\n' >>"$work/more.toml"
 expect_failure 2 "nothing differs" "$finch" run "$work/tiny.toml" --extend "$work/again"
 sed 's/^epochs = 1/epochs = 3/' "$work/tiny.toml" >"$work/other.toml"
 expect_failure 2 "train.epochs is 3.0 here and was 1.0" "$finch" run "$work/other.toml" --extend "$work/again"
 "$finch" run "$work/more.toml" --extend "$work/again" >"$work/out" 2>"$work/log" || fail "the extended campaign failed"
+python3 - "$work/again" <<'PYTHON' || fail "front.json has not the baselines"
+import hashlib, json, sys
+run = sys.argv[1]
+front = json.load(open(run + "/front.json"))
+assert [baseline["name"] for baseline in front["baselines"]] == ["mine.onnx", "mobilenet_v2 x0.5"], front["baselines"]
+for baseline in front["baselines"]:
+    file = baseline["file"]
+    assert hashlib.sha256(open(run + "/" + file["path"], "rb").read()).hexdigest() == file["sha256"]
+    assert file["accuracy"]["samples"] == 100 and file["measurements"][0]["latency_ms"]["median"] > 0
+    assert baseline["name"] in front["headline"], front["headline"]
+assert front["baselines"][1]["macs"] > 0
+PYTHON
 
 # One model for somebody's limits, as a bundle whose runners give the outputs that the device gave.
 "$finch" pick "$work/again" --max-latency 10s --min-accuracy 1% --output "$work/bundle" >"$work/out" 2>"$work/err" || fail "finch pick: $(cat "$work/err")"

@@ -33,7 +33,8 @@ const BadCampaign kBad[] = {
      "campaign.toml:6: key 'finalists.zebra' is not known; known: count, seeds"},
     {"MisspeltTable", GOOD "[trian]\nepochs = 1\n", "campaign.toml:5: 'trian' is not known; did you mean 'train'?"},
     {"UnknownTable", GOOD "[zebra-stripes]\n",
-     "campaign.toml:5: 'zebra-stripes' is not known; known: baseline, budget, campaign, constraints, data, deploy, device, "
+     "campaign.toml:5: 'zebra-stripes' is not known; known: baseline, budget, campaign, constraints, data, deploy, "
+     "device, "
      "finalists, measure, quantize, search, space, teacher, train"},
     {"KeyOutsideOfAnyTable", "seeed = 3\n" GOOD,
      "campaign.toml:1: 'seeed' is not known; known: baseline, budget, campaign, constraints, data, deploy, device, "
