@@ -15,8 +15,6 @@
 namespace finch::agent {
 namespace {
 
-constexpr std::uint32_t kProtocolVersion = 1;
-
 protocol::JobResult failed(const Error& error) {
   protocol::JobResult result;
   result.mutable_failure()->set_message(error.message);
@@ -73,7 +71,6 @@ protocol::DeviceDescription AgentJobs::device() const {
 
 protocol::Hello AgentJobs::hello() {
   protocol::Hello hello;
-  hello.set_protocol_version(kProtocolVersion);
   hello.set_role(protocol::AGENT);
   hello.set_host(host_id(settings_.files));
   hello.set_software_version(FINCH_VERSION);

@@ -29,6 +29,7 @@
 #include "agent/onnxruntime_backend.hpp"
 #include "agent/openvino_backend.hpp"
 #include "agent/process_memory.hpp"
+#include "agent/reference_check.hpp"
 #include "agent/reference_network.hpp"
 #include "agent/sandbox.hpp"
 #include "agent/steady_run.hpp"
@@ -77,7 +78,9 @@ Clock steady_clock() {
   return [] { return std::chrono::steady_clock::now().time_since_epoch(); };
 }
 
-LaunchEvent probe(InferenceBackend& backend) {
+// A runtime that computes wrongly is none.
+std::expected<LaunchEvent, Error> probe(InferenceBackend& backend) {
+  if (auto right = check_reference_network(backend); !right) return std::unexpected(right.error());
   LaunchEvent event;
   event.mutable_probe()->set_version(backend.version());
   for (const std::string& provider : backend.providers()) event.mutable_probe()->add_providers(provider);

@@ -1,11 +1,9 @@
 // finch-agent: joins a controller and measures models on the board it runs on; also measures without any controller.
-#include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <charconv>
-#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <format>
@@ -14,13 +12,13 @@
 #include <ranges>
 #include <stop_token>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "agent/agent_jobs.hpp"
 #include "agent/board_probe.hpp"
 #include "agent/device_facts.hpp"
 #include "agent/inference_runtime.hpp"
+#include "agent/interruption.hpp"
 #include "agent/kernel_profile.hpp"
 #include "agent/launch.pb.h"
 #include "agent/launch_child.hpp"
@@ -28,6 +26,8 @@
 #include "agent/measurement_json.hpp"
 #include "agent/remembered_controller.hpp"
 #include "agent/runtime_list.hpp"
+#include "agent/self_check.hpp"
+#include "agent/service_manager.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/identity.hpp"
 #include "protocol/input_shape.hpp"
@@ -48,6 +48,7 @@ struct Options {
   std::string runtime, root;
   std::string controller, state, name, profile;
   bool die_with_parent = false;
+  bool only_join = false;
   std::string token, fingerprint;
   std::string model, input, output, shape;
   std::string tier = "screen";
@@ -75,36 +76,12 @@ int complain(const agent::Error& error) {
   return error.bad_input ? kWrongInput : kFailed;
 }
 
-// SIGINT and SIGTERM become a stop request. Made before any other thread, which then leave the signals to this one.
-class Interruption {
- public:
-  Interruption() {
-    sigset_t signals;
-    sigemptyset(&signals);
-    for (const int signal : {SIGINT, SIGTERM, SIGUSR2}) sigaddset(&signals, signal);
-    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-    signal(SIGPIPE, SIG_IGN);
-    waiter_ = std::thread([this, signals] {
-      int signal = 0;
-      sigwait(&signals, &signal);
-      stop_.request_stop();
-    });
-  }
-  ~Interruption() {
-    pthread_kill(waiter_.native_handle(), SIGUSR2);
-    waiter_.join();
-  }
-  Interruption(const Interruption&) = delete;
-  Interruption& operator=(const Interruption&) = delete;
+std::vector<agent::CheckedThing> check_board(const protocol::DeviceDescription& device, const Options& options) {
+  return agent::check_self(device, options.files(), options.state_folder(), std::chrono::system_clock::now(),
+                           agent::monotonic_resolution());
+}
 
-  std::stop_token token() const { return stop_.get_token(); }
-
- private:
-  std::stop_source stop_;
-  std::thread waiter_;
-};
-
-int run_agent(const Options& options, const std::stop_token& stop) {
+int run_agent(const Options& options, const agent::ServiceManager& manager, const std::stop_token& stop) {
   const fs::path state = options.state_folder();
   auto recalled = agent::recall_controller(state);
   if (!recalled) return complain(recalled.error());
@@ -137,14 +114,22 @@ int run_agent(const Options& options, const std::stop_token& stop) {
                          .files = options.files(),
                          .launcher = agent::process_launcher(),
                          .power = options.power()});
-  const protocol::DeviceDescription device = jobs.device();
-  for (const std::string& what : device.cannot_measure()) std::cerr << "finch-agent: cannot measure " << what << '\n';
-  const auto ended =
-      protocol::run_worker({.host = controller.host,
-                            .port = controller.port,
-                            .state_folder = state,
-                            .log = [](const std::string& line) { std::cerr << "finch-agent: " + line + '\n'; }},
-                           jobs, stop);
+  for (const agent::CheckedThing& thing : check_board(jobs.device(), options)) {
+    if (thing.state != agent::CheckedThing::State::kGood) std::cerr << "finch-agent: " << thing.says << '\n';
+  }
+  protocol::WorkerOptions worker{.host = controller.host, .port = controller.port, .state_folder = state};
+  worker.log = [&manager](const std::string& line) {
+    std::cerr << "finch-agent: " + line + '\n';
+    manager.tell("STATUS=" + line);
+  };
+  if (const auto patience = manager.watchdog()) {
+    // Two signs of life in its time: one may be late.
+    worker.alive_interval = std::chrono::duration_cast<std::chrono::milliseconds>(*patience / 2);
+    worker.alive = [&manager] { manager.tell("WATCHDOG=1"); };
+  }
+  manager.tell("READY=1");
+  const auto ended = protocol::run_worker(worker, jobs, stop);
+  manager.tell("STOPPING=1");
   return ended ? kDone : complain({ended.error().message});
 }
 
@@ -153,7 +138,7 @@ std::string read_file(const fs::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-int join_and_run(Options options, const std::stop_token& stop) {
+int join_and_run(Options options, const agent::ServiceManager& manager, const std::stop_token& stop) {
   const fs::path state = options.state_folder();
   const auto endpoint = agent::parse_endpoint(options.controller);
   if (!endpoint) return complain(endpoint.error());
@@ -163,14 +148,17 @@ int join_and_run(Options options, const std::stop_token& stop) {
       protocol::fingerprint_of(read_file(state / "authority.pem")) == options.fingerprint) {
     std::cerr << std::format("finch-agent: {} has joined before as {}; going on with that\n", state.string(),
                              (*recalled)->name);
-    return run_agent(options, stop);
+    return options.only_join ? kDone : run_agent(options, manager, stop);
   }
   const auto joined = protocol::join({endpoint->first, endpoint->second, options.token, options.fingerprint}, state);
   if (!joined) return complain({joined.error().message});
   std::cerr << std::format("finch-agent: joined {} as {}\n", options.controller, joined->name);
   options.name = joined->name;
   options.profile = joined->profile;
-  return run_agent(options, stop);
+  if (!options.only_join) return run_agent(options, manager, stop);
+  const auto kept =
+      agent::remember_controller(state, {endpoint->first, endpoint->second, joined->name, joined->profile});
+  return kept ? kDone : complain(kept.error());
 }
 
 protocol::Deploy deploy_of(const Options& options) {
@@ -282,6 +270,18 @@ int facts(const Options& options) {
   return kDone;
 }
 
+int check(const Options& options) {
+  protocol::DeviceDescription device = agent::read_device(options.files());
+  agent::add_runtimes(device, options.files(), agent::process_launcher(),
+                      agent::with_found_libraries(options.libraries), options.power());
+  const auto things = check_board(device, options);
+  if (options.json) std::cout << agent::check_json(things) << '\n';
+  for (const agent::CheckedThing& thing : things) {
+    if (!options.json) std::cout << agent::check_line(thing) << '\n';
+  }
+  return agent::any_failed(things) ? kFailed : kDone;
+}
+
 int list_runtimes(const Options& options) {
   const auto listed = agent::list_runtimes(options.libraries, agent::process_launcher());
   std::cout << (options.json ? agent::runtimes_json(listed) + "\n" : agent::runtimes_text(listed));
@@ -328,12 +328,16 @@ std::vector<std::string> names_of_runtimes() {
   return names;
 }
 
-void add_worker_options(CLI::App& command, Options& options) {
-  add_runtime_options(command, options);
-  command.add_option("--controller", options.controller, "Address of `finch serve`")->type_name("HOST:PORT");
+void add_state_option(CLI::App& command, Options& options) {
   command.add_option("--state", options.state, "Folder of this device's identity and cache")
       ->type_name("DIR")
       ->default_str(agent::default_state_folder().string());
+}
+
+void add_worker_options(CLI::App& command, Options& options) {
+  add_runtime_options(command, options);
+  command.add_option("--controller", options.controller, "Address of `finch serve`")->type_name("HOST:PORT");
+  add_state_option(command, options);
   add_power_options(command, options);
   command.add_flag("--die-with-parent", options.die_with_parent, "End when the starting process ends");
 }
@@ -382,6 +386,7 @@ int main(int argc, char** argv) {
   join->get_option("--controller")->required();
   join->add_option("--token", options.token, "One-time token, from `finch devices invite NAME`")->required();
   join->add_option("--fingerprint", options.fingerprint, "Of the controller's authority, sha256:HEX")->required();
+  join->add_flag("--then-stop", options.only_join, "Do not work yet: a service will");
   join->footer(
       "Example (printed by `finch devices invite NAME`):\n"
       "  finch-agent join --controller 192.168.1.4:7447 --token 7kq2-... --fingerprint sha256:9f86d0...");
@@ -431,6 +436,13 @@ int main(int argc, char** argv) {
   telling->add_flag("--json", options.json, "Print the facts as JSON");
   telling->footer("Example:\n  finch-agent facts");
 
+  CLI::App* checking = app.add_subcommand("check", "Say whether this device is ready to measure, and what is wrong");
+  add_runtime_options(*checking, options);
+  add_power_options(*checking, options);
+  add_state_option(*checking, options);
+  checking->add_flag("--json", options.json, "Print it as JSON");
+  checking->footer("Example:\n  finch-agent check");
+
   CLI::App* probing = app.add_subcommand("probe", "List this board's sensors and what they read now");
   add_root_option(*probing, options);
   add_power_options(*probing, options);
@@ -460,16 +472,18 @@ int main(int argc, char** argv) {
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) return kInterrupted;  // it ended before it could be watched
   }
-  const Interruption interruption;
+  const agent::ServiceManager manager;
+  const agent::Interruption interruption;
   try {
     if (measuring->parsed()) return measure(options, interruption.token());
     if (inferring->parsed()) return infer(options, interruption.token());
     if (profiling->parsed()) return kernels(options, interruption.token());
     if (telling->parsed()) return facts(options);
     if (probing->parsed()) return probe(options);
+    if (checking->parsed()) return check(options);
     if (listing->parsed()) return list_runtimes(options);
-    if (join->parsed()) return join_and_run(options, interruption.token());
-    return run_agent(options, interruption.token());
+    if (join->parsed()) return join_and_run(options, manager, interruption.token());
+    return run_agent(options, manager, interruption.token());
   } catch (const std::exception& error) {
     return complain({error.what()});
   }

@@ -45,7 +45,8 @@ class Worker {
         store_(options.state_folder / "artifacts"),
         outbox_(options.state_folder / "outbox"),
         retry_(io_),
-        progress_timer_(io_) {}
+        progress_timer_(io_),
+        alive_timer_(io_) {}
 
   std::expected<void, Error> run(std::stop_token stop) {
     const std::stop_callback end(stop, [this] { asio::post(io_, [this] { shut_down(); }); });
@@ -54,6 +55,9 @@ class Worker {
       shut_down();
       std::rethrow_exception(failure);
     });
+    if (options_.alive && options_.alive_interval > options_.alive_interval.zero()) {
+      asio::co_spawn(io_, stay_alive(), asio::detached);
+    }
     const auto keep_running = asio::make_work_guard(io_);
     while (!stopping_ || (current_ && current_->begun())) io_.run_one();
     jobs_.join();
@@ -77,6 +81,14 @@ class Worker {
       last_trouble = trouble;
       retry_.expires_after(backoff.next());
       co_await retry_.async_wait(kAwait);
+    }
+  }
+
+  asio::awaitable<void> stay_alive() {
+    while (!stopping_) {
+      options_.alive();
+      alive_timer_.expires_after(options_.alive_interval);
+      co_await alive_timer_.async_wait(kAwait);
     }
   }
 
@@ -140,6 +152,7 @@ class Worker {
     if (current_) current_->request_stop();
     if (connection_) connection_->close();
     retry_.cancel();
+    alive_timer_.cancel();
   }
 
   void send_hello() {
@@ -190,7 +203,8 @@ class Worker {
   void take_welcome(const Welcome& welcome) {
     welcomed_ = true;
     if (welcome.heartbeat_seconds() > 0) heartbeat_ = std::chrono::seconds(welcome.heartbeat_seconds());
-    log("connected");
+    const std::string& theirs = welcome.software_version();
+    log(theirs.empty() ? "connected" : std::format("connected; the controller is Finch {}", theirs));
     resume();  // where this host still measures, the next message says so
     proceed();
     send_progress();
@@ -451,7 +465,7 @@ class Worker {
   ArtifactStore store_;
   Outbox outbox_;
   asio::io_context io_{1};
-  asio::steady_timer retry_, progress_timer_;
+  asio::steady_timer retry_, progress_timer_, alive_timer_;
   std::expected<void, Error> final_;
   bool stopping_ = false, paused_ = false;
 

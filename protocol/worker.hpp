@@ -2,6 +2,7 @@
 // connection alive, takes leases, moves artifacts, reports results; reconnects with backoff for ever.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <expected>
 #include <filesystem>
@@ -53,6 +54,9 @@ struct WorkerOptions {
   std::filesystem::path state_folder;
   // One line for the user; called from the network thread.
   std::function<void(const std::string&)> log;
+  // Called from the network thread this often, as long as that thread does its work. 0: never.
+  std::function<void()> alive{};
+  std::chrono::milliseconds alive_interval{};
 };
 
 // Runs until stop is requested, or until the controller refuses for good (then the error says why), and until run() has

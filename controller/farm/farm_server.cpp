@@ -24,6 +24,10 @@ std::set<std::string> local_workers(const FarmOptions& options) {
   return options.local_workers ? std::set<std::string>{kLocalAgent, kLocalTrainer} : std::set<std::string>{};
 }
 
+const char* name_of(protocol::Role role) {
+  return role == protocol::AGENT ? "agent" : "trainer";
+}
+
 }  // namespace
 
 FarmServer::FarmServer(asio::io_context& io, const Home& home, FarmOptions options, FarmStore store)
@@ -229,9 +233,13 @@ std::optional<protocol::Refused> FarmServer::objection(const Session& session, c
     return refused;
   };
   if (hello.protocol_version() != protocol::kProtocolVersion) {
+    const bool worker_is_older = hello.protocol_version() < protocol::kProtocolVersion;
     return refusal(
-        std::format("it speaks version {} of the protocol, this controller version {}; install the same Finch on both",
-                    hello.protocol_version(), protocol::kProtocolVersion),
+        std::format("the {0} (Finch {1}) speaks version {2} of the protocol, this controller (Finch {3}) version {4}; "
+                    "update the {5} to the {6}'s Finch",
+                    name_of(hello.role()), hello.software_version(), hello.protocol_version(), FINCH_VERSION,
+                    protocol::kProtocolVersion, worker_is_older ? name_of(hello.role()) : "controller",
+                    worker_is_older ? "controller" : name_of(hello.role())),
         true);
   }
   if (hello.role() != protocol::AGENT && hello.role() != protocol::TRAINER) {
@@ -267,10 +275,10 @@ void FarmServer::take_hello(Session& session, const protocol::Hello& hello) {
   session.welcomed = true;
   workers_[session.name] = sessions_.at(session.id);
   ToWorker out;
+  out.mutable_welcome()->set_software_version(FINCH_VERSION);
   out.mutable_welcome()->set_heartbeat_seconds(static_cast<std::uint32_t>(protocol::kHeartbeat.count()));
   session.connection->send(out);
-  log(std::format("{} {} connected from {}", hello.role() == protocol::AGENT ? "agent" : "trainer", session.name,
-                  session.address));
+  log(std::format("{} {} connected from {}", name_of(hello.role()), session.name, session.address));
   dispatcher_.connected(Clock::now(), session.name, hello);
 }
 

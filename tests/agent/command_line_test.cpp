@@ -35,7 +35,7 @@ class CommandLine : public testing::Test {
 };
 
 TEST_F(CommandLine, EveryHelpHasAnExample) {
-  for (const char* command : {"", "run", "join", "measure", "infer", "facts", "probe", "runtimes"}) {
+  for (const char* command : {"", "run", "join", "measure", "infer", "facts", "check", "probe", "runtimes"}) {
     const Finished finished = run(std::string(command) + " --help");
     EXPECT_EQ(finished.status, 0) << command;
     EXPECT_THAT(finished.out, AllOf(HasSubstr("Example"), HasSubstr("finch-agent"))) << command;

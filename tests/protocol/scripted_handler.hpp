@@ -46,11 +46,13 @@ class ScriptedHandler : public JobHandler {
   }
   std::vector<std::string> runs() const { return read(runs_); }
   std::size_t threads_seen() const { return read(threads_).size(); }
+  std::set<std::thread::id> network_threads() const { return read(network_threads_); }
   bool paused() const { return read(paused_); }
   bool was_stopped(const std::string& job) const { return read(stopped_).contains(job); }
   std::string input_of(const std::string& job) const { return read(inputs_)[job]; }
 
   Hello hello() override {
+    change([&] { network_threads_.insert(std::this_thread::get_id()); });
     Hello hello;
     hello.set_role(AGENT);
     hello.set_host("this-host");
@@ -109,7 +111,7 @@ class ScriptedHandler : public JobHandler {
   std::map<std::string, std::pair<std::string, std::string>> outputs_;
   std::map<std::string, std::string> inputs_;
   std::vector<std::string> runs_;
-  std::set<std::thread::id> threads_;
+  std::set<std::thread::id> threads_, network_threads_;
   std::string running_;
   JobContext* context_ = nullptr;
   bool paused_ = false;

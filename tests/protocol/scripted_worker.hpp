@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -27,6 +28,12 @@ class ScriptedWorkerTest : public ScriptedControllerTest {
           const std::scoped_lock lock(log_mutex_);
           log_.push_back(line);
         }};
+    options_.alive = [this] {
+      ++signs_of_life;
+      const std::scoped_lock lock(log_mutex_);
+      life_threads_.insert(std::this_thread::get_id());
+    };
+    options_.alive_interval = std::chrono::milliseconds(1);
     worker_ = std::jthread([this, token = stop_.get_token()] {
       ended_ = run_worker(options_, handler, token);
       done_ = true;
@@ -50,6 +57,11 @@ class ScriptedWorkerTest : public ScriptedControllerTest {
     return log_;
   }
 
+  std::set<std::thread::id> life_threads() {
+    const std::scoped_lock lock(log_mutex_);
+    return life_threads_;
+  }
+
   // Returns when the worker has handled all that was sent before. REQUIRES: welcomed, not paused.
   void barrier() {
     const std::string hash = ArtifactStore(state_folder() / "artifacts").add_bytes("barrier").value();
@@ -58,6 +70,7 @@ class ScriptedWorkerTest : public ScriptedControllerTest {
   }
 
   ScriptedHandler handler;
+  std::atomic<int> signs_of_life = 0;
 
  private:
   WorkerOptions options_;
@@ -66,6 +79,7 @@ class ScriptedWorkerTest : public ScriptedControllerTest {
   std::expected<void, Error> ended_;
   std::mutex log_mutex_;
   std::vector<std::string> log_;
+  std::set<std::thread::id> life_threads_;
   std::jthread worker_;
 };
 

@@ -66,6 +66,17 @@ TEST_F(WorkerTest, HeartbeatsAreSentAsOftenAsTheWelcomeSays) {
   EXPECT_TRUE(next(ToController::kHeartbeat).has_heartbeat());
 }
 
+TEST_F(WorkerTest, GivesSignsOfLifeFromItsNetworkThreadAlsoWithoutAController) {
+  start_worker();
+  until([&] { return signs_of_life > 2; });
+  accept_worker();
+  welcome();
+  const int before = signs_of_life;
+  until([&] { return signs_of_life > before; });
+  EXPECT_TRUE(stop_worker());
+  EXPECT_EQ(life_threads(), handler.network_threads());
+}
+
 TEST_F(WorkerTest, ReconnectsWhenTheControllerGoesAndNamesItsLeases) {
   handler.block("slow");
   start_worker();

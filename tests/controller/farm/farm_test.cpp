@@ -326,10 +326,19 @@ TEST_F(FarmTest, TellsStrangersWhatIsWrong) {
   protocol::ToController hello;
   hello.mutable_hello()->set_protocol_version(protocol::kProtocolVersion + 1);
   hello.mutable_hello()->set_role(protocol::AGENT);
+  hello.mutable_hello()->set_software_version("9.8.7");
+  const auto newer = answer_to(farm->port(), protocol::client_context(joined("pi")).value(), hello);
+  EXPECT_TRUE(newer.refused().final());
+  EXPECT_THAT(newer.refused().reason(),
+              AllOf(HasSubstr("agent (Finch 9.8.7) speaks version 2"), HasSubstr("controller (Finch 0"),
+                    HasSubstr("update the controller to the agent's")));
+  hello.mutable_hello()->set_protocol_version(protocol::kProtocolVersion - 1);
+  hello.mutable_hello()->set_role(protocol::TRAINER);
   const auto older = answer_to(farm->port(), protocol::client_context(joined("pi")).value(), hello);
   EXPECT_TRUE(older.refused().final());
-  EXPECT_THAT(older.refused().reason(), AllOf(HasSubstr("version 2"), HasSubstr("same Finch")));
+  EXPECT_THAT(older.refused().reason(), HasSubstr("update the trainer to the controller's"));
 
+  hello.mutable_hello()->set_role(protocol::AGENT);
   hello.mutable_hello()->set_protocol_version(protocol::kProtocolVersion);
   const auto stranger = answer_to(farm->port(), protocol::pinned_context(authority().fingerprint()).value(), hello);
   EXPECT_TRUE(stranger.refused().final());
