@@ -19,7 +19,7 @@ struct CheckedThing {
   enum class State { kGood, kWarning, kFailed };  // kFailed: no measurement is possible before it is mended
   std::string what;                               // "runtime", "state folder", "clock", "sensors"
   State state = State::kGood;
-  std::string says;
+  std::string says{};
 };
 
 // `device` as add_runtimes() left it: what runtimes load and compute the reference network is known by then.

@@ -53,7 +53,7 @@ struct WorkerOptions {
   // cert.pem, key.pem, authority.pem, written by join() or by the controller; artifacts/ is the cache.
   std::filesystem::path state_folder;
   // One line for the user; called from the network thread.
-  std::function<void(const std::string&)> log;
+  std::function<void(const std::string&)> log{};
   // Called from the network thread this often, as long as that thread does its work. 0: never.
   std::function<void()> alive{};
   std::chrono::milliseconds alive_interval{};
