@@ -120,7 +120,7 @@ def check_farm(work):
 
     processes = [start("serve.log", BIN / "finch", "serve", "--port", PORT, environment=environment)]
     try:
-        wait_for("finch serve", lambda: f"served on port {PORT}" in finch("doctor"))
+        wait_for("finch serve", lambda: "Serving" in (work / "serve.log").read_text())
         invited = subprocess.run([BIN / "finch", "devices", "invite", "board", "--host", "127.0.0.1"], env=environment, check=True,
                                  capture_output=True, text=True).stdout.split()
         processes.append(start("agent.log", AGENT, *invited[1:], "--state", work / "state", "--onnxruntime", WHEEL / "onnxruntime",
