@@ -6,6 +6,7 @@ Needs root, mmdebstrap, ssh and a Debian mirror, and takes some minutes; exits w
 import json
 import os
 import pathlib
+import pty
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,8 @@ def make_board(work):
     packages = "systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,ca-certificates,libssl3,libseccomp2"
     if subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", "bookworm", root]).returncode != 0:
         skip("no Debian mirror")
+    (root / "etc/hostname").write_text("board\n")
+    (root / "etc/hosts").write_text("127.0.0.1 localhost board\n")
     shell("chroot", root, "useradd", "--create-home", "--shell", "/bin/bash", "pi")
     (root / "etc/sudoers.d/pi").write_text("pi ALL=(ALL) NOPASSWD: ALL\n")
     shell("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", work / "key")
@@ -102,9 +105,9 @@ def check(work, board, package):
     def connected():
         return [d["name"] for d in json.loads(finch("devices", "--json")) if d["state"] == "connected"]
 
-    def deploy(*arguments):
+    def deploy(*arguments, stdin=subprocess.DEVNULL):
         return subprocess.run([SOURCE / "scripts/deploy-agent", "pi@board", "--ssh-config", board.ssh_config, "--package", package,
-                               *arguments], env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+                               *arguments], env=environment, capture_output=True, text=True, stdin=stdin)
 
     # By itself the package starts nothing.
     shutil.copy(package, board.root / "root/agent.deb")
@@ -157,7 +160,13 @@ def check(work, board, package):
         time.sleep(10)  # twice the watchdog's patience: it is content with what the agent says
         assert board.service("NRestarts") == before, "the watchdog ends a healthy agent"
 
-        again = deploy("--name", "other")
+        # Now sudo wants a password, which is typed on a terminal.
+        board.run("echo pi:secret | chpasswd && echo 'pi ALL=(ALL) ALL' >/etc/sudoers.d/pi")
+        refused = deploy()
+        assert refused.returncode == 1 and "asks for a password" in refused.stderr, refused.stderr
+        keyboard, terminal = pty.openpty()
+        os.write(keyboard, b"secret\n")
+        again = deploy("--name", "other", stdin=terminal)
         assert again.returncode == 0 and "joined before as shelf" in again.stderr, again.stderr
         assert "shelf" in connected()
         board.run("apt-get remove -y finch-agent")
