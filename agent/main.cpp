@@ -1,4 +1,5 @@
 // finch-agent: joins a controller and measures models on the board it runs on; also measures without any controller.
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -108,6 +109,8 @@ int run_agent(const Options& options, const agent::ServiceManager& manager, cons
   if (controller.name.empty()) return complain({"this device has no name yet; give one with --name", false, true});
   if (auto kept = agent::remember_controller(state, controller); !kept) return complain(kept.error());
 
+  // Few threads that seldom allocate need no heap of their own each.
+  mallopt(M_ARENA_MAX, 1);
   agent::AgentJobs jobs({.name = controller.name,
                          .profile = controller.profile,
                          .libraries = options.libraries,

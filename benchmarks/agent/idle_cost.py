@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""What an agent costs while it is connected and has nothing to do: memory, processor time, wake-ups.
+"""What an agent costs while it is connected and has nothing to do, before and after it measured something: memory,
+processor time, wake-ups.
 
 Usage: idle_cost.py [AGENT] [--seconds 60]
 AGENT: default build/package-amd64/bin/finch-agent, as scripts/package builds it, else build/release/bin/finch-agent.
 Starts a controller and the agent with folders of their own, waits until they are connected, and reads /proc.
-Prints one line of JSON: resident memory (Rss: all pages; Pss: shared ones in part; anonymous: what no other process
+Prints two lines of JSON: resident memory (Rss: all pages; Pss: shared ones in part; anonymous: what no other process
 could share), threads, processor share in percent of one core, and context switches a second, which are its wake-ups.
 """
 import argparse
@@ -77,7 +78,11 @@ def main():
             while "connected" not in log.read_text():
                 assert processes[1].poll() is None, log.read_text()
                 time.sleep(0.2)
-            print(json.dumps({"agent": str(options.agent)} | observe(processes[1].pid, options.seconds)))
+            for when in ("connected", "after a measurement"):
+                if when != "connected":
+                    subprocess.run([FINCH, "bench", ROOT / "agent/reference_network.onnx", "--device", "idle", "--tier", "quick"],
+                                   check=True, stderr=subprocess.DEVNULL, **quiet)
+                print(json.dumps({"agent": str(options.agent), "when": when} | observe(processes[1].pid, options.seconds)))
         finally:
             for process in reversed(processes):
                 process.terminate()
