@@ -99,7 +99,7 @@ protocol::JobResult AgentJobs::run(const protocol::Job& job, protocol::JobContex
 
 protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protocol::JobContext& context) {
   const auto tier = find_tier(job.tier());
-  if (!tier) return failed({std::format("there is no tier '{}'; use quick, screen or certify", job.tier())});
+  if (!tier) return failed({std::format("there is no tier '{}'; use quick, screen, certify or stability", job.tier())});
   const auto model = artifact_file(job.model(), context, "model");
   if (!model) return failed(model.error());
   MeasureSettings settings{

@@ -397,7 +397,9 @@ int main(int argc, char** argv) {
   CLI::App* measuring = app.add_subcommand("measure", "Measure a model on this machine");
   add_model_options(*measuring, options);
   add_power_options(*measuring, options);
-  measuring->add_option("--tier", options.tier, "quick (4 s), screen (16 to 28 s) or certify (2 to 3 minutes)")
+  measuring
+      ->add_option("--tier", options.tier,
+                   "quick (4 s), screen (16 to 28 s), certify (2 to 3 minutes) or stability (15 minutes)")
       ->check(CLI::IsMember(agent::tier_names()))
       ->capture_default_str();
   measuring->add_option("--batch", options.batch, "Samples in an inference")

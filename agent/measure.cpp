@@ -14,6 +14,7 @@
 #include "agent/latency_statistics.hpp"
 #include "agent/launch.pb.h"
 #include "agent/measure_energy.hpp"
+#include "agent/measure_stability.hpp"
 #include "agent/verdict.hpp"
 
 namespace finch::agent {
@@ -22,6 +23,7 @@ namespace {
 constexpr double kAlpha = 0.05;
 constexpr double kSignatureTolerance = 1e-4;  // relative; threads may add up in another order
 constexpr int kMemoryRuns = 10;
+constexpr int kStabilityRounds = 8;
 
 // All launches of one session, joined.
 struct Session {
@@ -100,12 +102,8 @@ LaunchRequest base_request(const std::filesystem::path& model, const protocol::D
   return request;
 }
 
-// Launches until a look finds the interval narrow enough, or the last look is over.
-std::expected<Session, Error> run_session(LaunchRequest request, const MeasureTier& tier,
-                                          const MeasureSettings& settings,
-                                          const std::function<void(int, double)>& on_launch,
-                                          const std::stop_token& stop) {
-  Session session;
+LaunchRequest latency_request(const LaunchRequest& base, const MeasureTier& tier, const MeasureSettings& settings) {
+  LaunchRequest request = base;
   LatencyTask& task = *request.mutable_latency();
   task.set_rounds(tier.rounds_per_launch);
   task.set_candidate_block_seconds(tier.candidate_block.count());
@@ -117,6 +115,17 @@ std::expected<Session, Error> run_session(LaunchRequest request, const MeasureTi
   task.set_rival(settings.rival.string());
   // A rival needs as much time as the candidate.
   if (!settings.rival.empty()) task.set_reference_block_seconds(tier.candidate_block.count());
+  return request;
+}
+
+// Launches until a look finds the interval narrow enough, or the last look is over.
+std::expected<Session, Error> run_session(const LaunchRequest& base, const MeasureTier& tier,
+                                          const MeasureSettings& settings,
+                                          const std::function<void(int, double)>& on_launch,
+                                          const std::stop_token& stop) {
+  Session session;
+  LaunchRequest request = latency_request(base, tier, settings);
+  LatencyTask& task = *request.mutable_latency();
   session.alpha = alpha_of_look(kAlpha, static_cast<int>(tier.looks.size()));
   for (const int look : tier.looks) {
     while (static_cast<int>(session.candidate_median_ms.size()) < look) {
@@ -221,6 +230,24 @@ void note_placements(const std::vector<Placement>& placements, const std::string
     notes.push_back(std::format("{} of {} nodes run on provider {}, not on {}{}", placed.nodes(), nodes,
                                 placed.provider(), provider, operators));
   }
+}
+
+// After the verdict, which is on the quiet part: what the model does in bad company.
+std::expected<void, Error> add_stability(const LaunchRequest& base, const MeasureTier& tier,
+                                         const MeasureSettings& settings, const Session& session,
+                                         const std::function<void(double, const std::string&)>& report,
+                                         protocol::Measurement& measurement, const std::stop_token& stop) {
+  MeasureTier one = tier;
+  one.rounds_per_launch = kStabilityRounds;
+  auto outcome = measure_stability(
+      {.latency = latency_request(base, one, settings),
+       .steady = steady_request(base, {.load = tier.stability->curve, .rate_hz = settings.rate_hz}, tier.warm_up),
+       .quiet_ms = median(session.candidate_median_ms)},
+      *tier.stability, settings.files, settings.launcher, [&](const std::string& what) { report(0.99, what); }, stop);
+  if (!outcome) return std::unexpected(outcome.error());
+  for (protocol::Condition& condition : outcome->conditions) *measurement.add_conditions() = std::move(condition);
+  measurement.mutable_minute_median_ms()->Add(outcome->minute_median_ms.begin(), outcome->minute_median_ms.end());
+  return {};
 }
 
 // A model that crashes, hangs or wants too much is a measurement too: one without figures, and with the reason.
@@ -339,6 +366,10 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
     verdict.reasons.push_back("peak memory not known: " + memory->memory().problem());
   }
   if (*long_run) fill_long_run(**long_run, settings.rate_hz, measurement);
+  if (tier.stability) {
+    if (auto added = add_stability(base, tier, settings, *session, report, measurement, stop); !added)
+      return std::unexpected(added.error());
+  }
   for (std::string& reason : verdict.reasons) measurement.add_reasons(std::move(reason));
   measurement.set_seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   outcome.latencies_ms = std::move(session->candidate_ms);

@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <condition_variable>
 #include <format>
-#include <mutex>
 #include <span>
 #include <utility>
 
 #include "agent/latency_statistics.hpp"
 #include "agent/launch.pb.h"
+#include "agent/pause.hpp"
 #include "agent/power_recorder.hpp"
 #include "agent/power_trace.hpp"
 
@@ -18,15 +17,6 @@ namespace finch::agent {
 namespace {
 
 constexpr std::chrono::seconds kLongestWait{3};  // for a sample; meters in sockets give one a second
-
-// False: stopped.
-bool rest(Seconds duration, const std::stop_token& stop) {
-  std::mutex mutex;
-  std::condition_variable_any wake;
-  std::unique_lock lock(mutex);
-  wake.wait_for(lock, stop, duration, [] { return false; });
-  return !stop.stop_requested();
-}
 
 }  // namespace
 
@@ -51,12 +41,12 @@ std::expected<EnergyOutcome, Error> measure_energy(const LaunchRequest& base, co
   // The idle times begin and end with a sample, so that a slow meter covers them; one that never comes shows below.
   recorder.wait_for_sample({}, kLongestWait, stop);
   TimeWindow before{.begin = monotonic_now(), .end = {}};
-  if (!rest(plan.idle, stop)) return stopped();
+  if (!pause(plan.idle, stop)) return stopped();
   before.end = monotonic_now();
   const auto event = launcher(steady_request(base, plan, warm_up), on_progress, stop);
   if (!event) return std::unexpected(event.error());
   TimeWindow after{.begin = monotonic_now(), .end = {}};
-  if (!rest(plan.idle, stop)) return stopped();
+  if (!pause(plan.idle, stop)) return stopped();
   after.end = monotonic_now();
   recorder.wait_for_sample(after.end, kLongestWait, stop);
   const std::vector<PowerSample> samples = recorder.finish();

@@ -6,7 +6,7 @@ namespace finch::agent {
 namespace {
 
 std::vector<MeasureTier> tiers() {
-  return {
+  std::vector<MeasureTier> all = {
       {.name = "quick",
        .rounds_per_launch = 4,
        .candidate_block = Seconds(0.12),
@@ -33,6 +33,11 @@ std::vector<MeasureTier> tiers() {
        .second_session = true,
        .energy = {.load = Seconds(60), .idle = Seconds(10)}},
   };
+  MeasureTier stability = all.back();
+  stability.name = "stability";
+  stability.stability = StabilityPlan();
+  all.push_back(std::move(stability));
+  return all;
 }
 
 }  // namespace

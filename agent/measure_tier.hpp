@@ -11,7 +11,8 @@
 // quick takes about 4 s: for tutorials and tests. screen is the search's: 12 s of blocks, 16 s in all; when the
 // interval is still too wide at the first look 20 s of blocks, 28 s in all. certify is for finalists, MLPerf-like: at
 // least 60 s and 1,024 queries of the candidate, and then a second session (3 x 4 rounds of 0.5 s + 0.5 s) that must
-// agree within 2 %; about 100 s in all, about 3 minutes when the interval is still too wide at the first look. A model
+// agree within 2 %; about 100 s in all, about 3 minutes when the interval is still too wide at the first look.
+// stability is certify, and then the same model in bad company: see StabilityPlan; about 15 minutes. A model
 // slower than a block makes all of them longer: a block holds whole queries.
 #pragma once
 
@@ -31,6 +32,14 @@ struct EnergyPlan {
   double rate_hz = 0;  // 0: back to back
 };
 
+// What the model goes through after it was measured in quiet; each condition has rounds like those of one launch there.
+struct StabilityPlan {
+  Seconds curve{300};  // run without a break, or at the rate asked for: a median each minute
+  Seconds minute{60};
+  Seconds soak{300};          // all cores busy, then measured at once
+  double memory_share = 0.8;  // of the memory that can be spared, walked through beside the model
+};
+
 struct MeasureTier {
   std::string name;
   int rounds_per_launch = 4;
@@ -44,6 +53,7 @@ struct MeasureTier {
   double half_width = 0.01;  // of the interval of the log-ratio to the reference, to be VALID and to stop
   bool second_session = false;
   EnergyPlan energy{};
+  std::optional<StabilityPlan> stability{};
 };
 
 inline constexpr double kSecondSessionAgreement = 0.02;

@@ -26,6 +26,22 @@ std::string energy(const protocol::Measurement& measurement) {
                      json_string(measurement.energy_provenance()));
 }
 
+std::string conditions(const protocol::Measurement& m) {
+  std::string list;
+  for (const protocol::Condition& c : m.conditions()) {
+    list += std::format(R"({}{{"name": {}, "latency_ms": {{"median": {}, "p99": {}}}, "slowdown": {}, "remarks": {}}})",
+                        list.empty() ? "" : ", ", json_string(c.name()), known(c.latency_median_ms()),
+                        known(c.latency_p99_ms()), known(c.slowdown()), json_string_list(c.remarks()));
+  }
+  return "[" + list + "]";
+}
+
+std::string minutes(const protocol::Measurement& m) {
+  std::string list;
+  for (const double median : m.minute_median_ms()) list += (list.empty() ? "" : ", ") + known(median);
+  return "[" + list + "]";
+}
+
 std::string milliseconds(double value) {
   return value > 0 ? std::format("{:.4g} ms", value) : "not known";
 }
@@ -44,13 +60,14 @@ std::string measurement_json(const protocol::Measurement& m, const std::string& 
       R"({{"device": {}, "profile": {}, "runtime": {}, "tier": {}, )"
       R"("deploy": {{"provider": {}, "precision": {}, "threads": {}, "batch": {}}}, "verdict": {}, "reasons": {}, )"
       R"("latency_ms": {{"median": {}, "ci_low": {}, "ci_high": {}, "p90": {}, "p99": {}, "runs": {}}}, )"
-      R"("memory_bytes": {{"load_peak": {}, "run_peak": {}}}, "energy_mj": {}, "artifact_sha256": {}, "raw": {}}})",
+      R"("memory_bytes": {{"load_peak": {}, "run_peak": {}}}, "energy_mj": {}, "artifact_sha256": {}, "raw": {}, )"
+      R"("conditions": {}, "minute_median_ms": {}}})",
       json_string(m.device()), json_string_or_null(m.profile()), json_string(runtime_name(m)), json_string(m.tier()),
       json_string(m.deploy().provider()), json_string_or_null(m.deploy().precision()), m.deploy().threads(),
       m.deploy().batch(), json_string(m.verdict()), json_string_list(m.reasons()), known(m.latency_median_ms()),
       known(m.latency_ci_low_ms()), known(m.latency_ci_high_ms()), known(m.latency_p90_ms()), known(m.latency_p99_ms()),
       m.runs(), known(m.load_peak_bytes()), known(m.run_peak_bytes()), energy(m), json_string(m.artifact_sha256()),
-      json_string_or_null(raw));
+      json_string_or_null(raw), conditions(m), minutes(m));
 }
 
 std::string measurement_text(const protocol::Measurement& m) {
@@ -73,6 +90,18 @@ std::string measurement_text(const protocol::Measurement& m) {
     text += std::format("at rate  {:g} Hz: {} of {} deadlines missed, median {}, p99 {}\n", m.at_rate().rate_hz(),
                         m.at_rate().missed_deadlines(), m.at_rate().frames(),
                         milliseconds(m.at_rate().latency_median_ms()), milliseconds(m.at_rate().latency_p99_ms()));
+  }
+  for (const protocol::Condition& c : m.conditions()) {
+    text += c.slowdown() > 0
+                ? std::format("under    {}: median {}, {:.2f} times the quiet one, p99 {}\n", c.name(),
+                              milliseconds(c.latency_median_ms()), c.slowdown(), milliseconds(c.latency_p99_ms()))
+                : std::format("under    {}: no figures\n", c.name());
+    for (const std::string& remark : c.remarks()) text += "         " + remark + "\n";
+  }
+  if (m.minute_median_ms_size() > 0) {
+    text += "minutes ";
+    for (const double median : m.minute_median_ms()) text += std::format(" {:.4g}", median);
+    text += " ms, medians\n";
   }
   if (m.has_energy_gross_mj()) {
     text += std::format("energy   {:.4g} mJ gross, {:.4g} mJ net of idle, an inference ({})\n", m.energy_gross_mj(),

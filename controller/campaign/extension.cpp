@@ -32,7 +32,8 @@ std::map<std::string, std::string> settings(const CampaignConfig& config) {
 // Known accuracies and latencies stay what they are, whatever these say.
 bool may_change(const std::string& key) {
   static const std::set<std::string> tables = {"campaign", "search", "constraints", "budget", "finalists"};
-  static const std::set<std::string> keys = {"measure.finalist_tier", "deploy.provider", "deploy.threads"};
+  static const std::set<std::string> keys = {"measure.finalist_tier", "measure.load", "deploy.provider",
+                                             "deploy.threads"};
   return keys.contains(key) || key.starts_with("device ") || key.starts_with("baseline ") ||
          tables.contains(key.substr(0, key.find('.')));
 }

@@ -23,6 +23,21 @@ struct DeployInfo {
   int batch = 1;
 };
 
+// A model run at a rate, with idle time between the frames.
+struct AtRateInfo {
+  double rate_hz = 0;
+  std::int64_t frames = 0, missed_deadlines = 0;
+  double median_ms = 0, p99_ms = 0;
+};
+
+// A model in bad company.
+struct ConditionInfo {
+  std::string name;                       // "CPU load"
+  double median_ms = 0, p99_ms = 0;       // 0: not known
+  double slowdown = 0;                    // the median into that in quiet; 0: there are no figures
+  std::vector<std::string> remarks = {};  // what the device did, or why there are none
+};
+
 struct MeasurementInfo {
   std::string device, profile;
   std::string runtime;  // "onnxruntime 1.21.0"
@@ -38,6 +53,9 @@ struct MeasurementInfo {
     std::string provenance;
   };
   std::optional<Energy> energy;
+  std::optional<AtRateInfo> at_rate = {};
+  std::vector<ConditionInfo> conditions = {};  // of the tier "stability", as are the minutes
+  std::vector<double> minute_median_ms = {};
   std::string artifact_sha256;
   std::optional<std::string> raw;  // path relative to the run folder
   bool reused = false;             // recorded by an earlier campaign on the same device in the same state

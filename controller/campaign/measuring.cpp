@@ -12,7 +12,8 @@ constexpr const char* kEstimated = "ESTIMATED";
 double tier_seconds(const std::string& tier, bool energy) {
   if (tier == "quick") return energy ? 10 : 6;
   if (tier == "screen") return energy ? 60 : 20;
-  return energy ? 230 : 150;
+  const double certify = energy ? 230 : 150;
+  return tier == "stability" ? certify + 690 : certify;  // the curve, the soak, three launches
 }
 
 std::string state_of_attempt(const protocol::DeviceDescription& device, int attempt) {

@@ -10,7 +10,8 @@ namespace finch::controller {
 
 inline constexpr int kMeasurementAttempts = 3;  // an INVALID measurement is taken anew
 
-// Expected seconds of one measurement of "quick", "screen" or "certify", before any was taken; with its energy pass.
+// Expected seconds of one measurement of "quick", "screen", "certify" or "stability", before any was taken; with its
+// energy pass.
 double tier_seconds(const std::string& tier, bool energy);
 
 // What the result of the n-th attempt, from 1, depends on beside the job; see JobRequest::depends_on.

@@ -69,6 +69,16 @@ MeasurementInfo measurement_info(const protocol::Measurement& m) {
   info.run_peak_bytes = m.run_peak_bytes();
   if (m.has_energy_net_mj())
     info.energy = MeasurementInfo::Energy{m.energy_gross_mj(), m.energy_net_mj(), m.energy_provenance()};
+  if (m.has_at_rate()) {
+    const protocol::AtRate& rate = m.at_rate();
+    info.at_rate = AtRateInfo{rate.rate_hz(), rate.frames(), rate.missed_deadlines(), rate.latency_median_ms(),
+                              rate.latency_p99_ms()};
+  }
+  for (const protocol::Condition& c : m.conditions()) {
+    info.conditions.push_back(
+        {c.name(), c.latency_median_ms(), c.latency_p99_ms(), c.slowdown(), {c.remarks().begin(), c.remarks().end()}});
+  }
+  info.minute_median_ms.assign(m.minute_median_ms().begin(), m.minute_median_ms().end());
   info.artifact_sha256 = m.artifact_sha256();
   if (m.has_raw()) info.raw = m.raw().sha256();
   return info;

@@ -281,6 +281,9 @@ std::expected<std::optional<JobOutcome>, Error> CampaignRun::measure(const proto
     *job.mutable_model() = model;
     *job.mutable_deploy() = deploy(precision, device);
     job.set_tier(tier);
+    // The energy of a candidate is to be that of a finalist; else the run at the rate is for finalists.
+    if (tier == state_.config.measure.finalist_tier || state_.wants_energy(device.name))
+      job.set_rate_hz(state_.config.measure.rate_hz);
     job.set_device(device.name);
     auto done = board_->result_of(request);
     if (!done || !*done || (*done)->result.has_failure()) return done;

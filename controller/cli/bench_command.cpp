@@ -151,8 +151,10 @@ void add_bench_command(CLI::App& app, Command& chosen) {
   command->add_option("--device", arguments->devices, "Where, may be repeated; see finch devices")
       ->type_name("NAME")
       ->capture_default_str();
-  command->add_option("--tier", arguments->tier, "quick (6 s a model), screen (20 s) or certify (2 to 4 minutes)")
-      ->check(CLI::IsMember({"quick", "screen", "certify"}))
+  command
+      ->add_option("--tier", arguments->tier,
+                   "quick (6 s a model), screen (20 s), certify (2 to 4 minutes) or stability (15 minutes)")
+      ->check(CLI::IsMember({"quick", "screen", "certify", "stability"}))
       ->capture_default_str();
   command->add_option("--shape", arguments->shapes, "Shape of an input that the model leaves open, may be repeated")
       ->type_name("NAME=1,3,224,224");

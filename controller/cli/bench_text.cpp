@@ -38,6 +38,21 @@ std::string rate_text(const protocol::AtRate& rate) {
                      milliseconds(rate.latency_p99_ms()));
 }
 
+std::string stability_text(const protocol::Measurement& m) {
+  std::string text;
+  for (const protocol::Condition& c : m.conditions()) {
+    text += c.slowdown() > 0
+                ? std::format("  under {}: median {} ms, {:.2f} times the quiet one, p99 {} ms\n", c.name(),
+                              milliseconds(c.latency_median_ms()), c.slowdown(), milliseconds(c.latency_p99_ms()))
+                : std::format("  under {}: no figures\n", c.name());
+    for (const std::string& remark : c.remarks()) text += "    " + remark + "\n";
+  }
+  if (m.minute_median_ms_size() == 0) return text;
+  text += "  medians minute by minute, ms:";
+  for (const double median : m.minute_median_ms()) text += " " + milliseconds(median);
+  return text + "\n";
+}
+
 std::string comparison_text(const BenchLine& line) {
   const protocol::Measurement& m = line.measurement;
   if (!m.has_reference_ratio_ci_low()) return std::format("{} and {}: not compared\n", line.file, line.rival);
@@ -92,6 +107,7 @@ std::string bench_text(const std::vector<BenchLine>& lines) {
     text += table_line(line, width);
     for (const std::string& reason : line.measurement.reasons()) text += "  " + reason + "\n";
     if (line.measurement.has_at_rate()) text += rate_text(line.measurement.at_rate());
+    text += stability_text(line.measurement);
   }
   for (const BenchLine& line : lines) {
     if (!line.rival.empty() && line.failure.empty()) text += comparison_text(line);
@@ -105,13 +121,6 @@ std::string bench_json(const std::vector<BenchLine>& lines) {
     Json value = {{"file", line.file}};
     if (line.failure.empty()) {
       value.update(measurement_value(measurement_info(line.measurement)));
-      if (line.measurement.has_at_rate()) {
-        const protocol::AtRate& rate = line.measurement.at_rate();
-        value["at_rate"] = {{"rate_hz", rate.rate_hz()},
-                            {"frames", rate.frames()},
-                            {"missed_deadlines", rate.missed_deadlines()},
-                            {"latency_ms", {{"median", rate.latency_median_ms()}, {"p99", rate.latency_p99_ms()}}}};
-      }
     } else {
       value["device"] = line.device;
       value["runtime"] = line.runtime;

@@ -271,7 +271,10 @@ void read_rest(TomlReader& reader, CampaignConfig& config) {
   TomlTable measure = reader.table("measure");
   const std::vector<std::string> tiers = {"quick", "screen", "certify"};
   measure.read_choice("search_tier", config.measure.search_tier, tiers);
-  measure.read_choice("finalist_tier", config.measure.finalist_tier, tiers);
+  measure.read_choice("finalist_tier", config.measure.finalist_tier, {"quick", "screen", "certify", "stability"});
+  TomlTable load = measure.table("load");
+  load.read("rate_hz", config.measure.rate_hz, 0.001, 100'000.0);
+  load.done();
   measure.read("estimate", config.measure.estimate);
   measure.done();
 }

@@ -136,8 +136,10 @@ struct DeployConfig {
 };
 
 struct MeasureConfig {
-  std::string search_tier = "screen";  // "quick" | "screen" | "certify"
+  std::string search_tier = "screen";  // "quick" | "screen" | "certify"; of finalists also "stability"
   std::string finalist_tier = "certify";
+  // Finalists also run at this rate, as a camera would ask for them: deadlines missed, energy a frame. 0: they do not.
+  double rate_hz = 0;
   // Candidates that cannot be on the front are not measured where the device's latency can be foretold well.
   bool estimate = true;
 };

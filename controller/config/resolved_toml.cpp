@@ -119,6 +119,7 @@ std::string resolved_toml(const CampaignConfig& c) {
   text += "\n[measure]\n";
   line("search_tier", toml_string(c.measure.search_tier));
   line("finalist_tier", toml_string(c.measure.finalist_tier));
+  if (c.measure.rate_hz > 0) line("load", std::format("{{ rate_hz = {} }}", number(c.measure.rate_hz)));
   line("estimate", c.measure.estimate ? "true" : "false");
   for (const DeviceConfig& device : c.devices) {
     text += "\n[[device]]\n";

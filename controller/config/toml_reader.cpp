@@ -217,6 +217,18 @@ void TomlTable::read_choice(const char* key, std::string& value, const std::vect
   value = found;
 }
 
+TomlTable TomlTable::table(const char* key) {
+  auto node = std::make_shared<Node>();
+  node->root = node_->root;
+  if (has(key)) {
+    const toml::node& found = *node_->table->get(key);
+    node->table = found.as_table();
+    if (node->table == nullptr)
+      complain(key, std::format("expected a table, as in {} = {{ ... }}, got {}", key, type_name(found)));
+  }
+  return {*reader_, full(key), node};
+}
+
 void TomlTable::done() {
   if (node_->table == nullptr) return;
   for (const auto& [key, node] : *node_->table) {

@@ -40,6 +40,8 @@ class TomlTable {
     value = found;
   }
   void read_choice(const char* key, std::string& value, const std::vector<std::string>& choices);
+  // A table within this one, as `key = { ... }` or [name.key]; absent it reads as empty. Its done() is its own.
+  TomlTable table(const char* key);
   // Records an error of this key: "<file>:<line>: <key>: <what>".
   void complain(const char* key, const std::string& what);
   bool has(const char* key);

@@ -66,6 +66,20 @@ Json measurement_value(const MeasurementInfo& measurement) {
                           {"provenance", measurement.energy->provenance}};
   }
   if (measurement.raw) value["raw"] = *measurement.raw;
+  if (measurement.at_rate) {
+    value["at_rate"] = {
+        {"rate_hz", measurement.at_rate->rate_hz},
+        {"frames", measurement.at_rate->frames},
+        {"missed_deadlines", measurement.at_rate->missed_deadlines},
+        {"latency_ms", {{"median", measurement.at_rate->median_ms}, {"p99", measurement.at_rate->p99_ms}}}};
+  }
+  for (const ConditionInfo& condition : measurement.conditions) {
+    value["conditions"].push_back({{"name", condition.name},
+                                   {"latency_ms", {{"median", condition.median_ms}, {"p99", condition.p99_ms}}},
+                                   {"slowdown", condition.slowdown},
+                                   {"remarks", condition.remarks}});
+  }
+  if (!measurement.minute_median_ms.empty()) value["minute_median_ms"] = measurement.minute_median_ms;
   return value;
 }
 
