@@ -36,10 +36,12 @@ std::string conditions(const protocol::Measurement& m) {
   return "[" + list + "]";
 }
 
-std::string minutes(const protocol::Measurement& m) {
-  std::string list;
-  for (const double median : m.minute_median_ms()) list += (list.empty() ? "" : ", ") + known(median);
-  return "[" + list + "]";
+// Of the tier "stability" alone.
+std::string stability(const protocol::Measurement& m) {
+  if (m.conditions().empty()) return "";
+  std::string minutes;
+  for (const double median : m.minute_median_ms()) minutes += (minutes.empty() ? "" : ", ") + known(median);
+  return std::format(R"(, "conditions": {}, "minute_median_ms": [{}])", conditions(m), minutes);
 }
 
 std::string milliseconds(double value) {
@@ -60,14 +62,13 @@ std::string measurement_json(const protocol::Measurement& m, const std::string& 
       R"({{"device": {}, "profile": {}, "runtime": {}, "tier": {}, )"
       R"("deploy": {{"provider": {}, "precision": {}, "threads": {}, "batch": {}}}, "verdict": {}, "reasons": {}, )"
       R"("latency_ms": {{"median": {}, "ci_low": {}, "ci_high": {}, "p90": {}, "p99": {}, "runs": {}}}, )"
-      R"("memory_bytes": {{"load_peak": {}, "run_peak": {}}}, "energy_mj": {}, "artifact_sha256": {}, "raw": {}, )"
-      R"("conditions": {}, "minute_median_ms": {}}})",
+      R"("memory_bytes": {{"load_peak": {}, "run_peak": {}}}, "energy_mj": {}, "artifact_sha256": {}, "raw": {}{}}})",
       json_string(m.device()), json_string_or_null(m.profile()), json_string(runtime_name(m)), json_string(m.tier()),
       json_string(m.deploy().provider()), json_string_or_null(m.deploy().precision()), m.deploy().threads(),
       m.deploy().batch(), json_string(m.verdict()), json_string_list(m.reasons()), known(m.latency_median_ms()),
       known(m.latency_ci_low_ms()), known(m.latency_ci_high_ms()), known(m.latency_p90_ms()), known(m.latency_p99_ms()),
       m.runs(), known(m.load_peak_bytes()), known(m.run_peak_bytes()), energy(m), json_string(m.artifact_sha256()),
-      json_string_or_null(raw), conditions(m), minutes(m));
+      json_string_or_null(raw), stability(m));
 }
 
 std::string measurement_text(const protocol::Measurement& m) {

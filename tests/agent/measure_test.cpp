@@ -205,6 +205,27 @@ TEST_F(Measure, AtARateDeadlinesAreCounted) {
   EXPECT_FALSE(run("screen")->measurement.has_at_rate());
 }
 
+TEST_F(Measure, StabilityAddsConditionsToTheQuietFigures) {
+  MeasureTier tier = *find_tier("stability");
+  ASSERT_TRUE(tier.stability);
+  tier.stability = StabilityPlan{.curve = Seconds(4), .minute = Seconds(1), .soak = Seconds(0.05), .memory_share = 0};
+  launches_.latency = [](int launch, int round) { return (launch > 3 ? 6.0 : 2.0) + 0.001 * round; };
+  const auto outcome =
+      measure("model.onnx", one_thread(), tier,
+              {.launcher = launches_.launcher(), .files = SystemFiles(folder_.path()), .rate_hz = 30}, {});
+  ASSERT_TRUE(outcome) << outcome.error().message;
+  const protocol::Measurement& m = outcome->measurement;
+  EXPECT_EQ(m.verdict(), "VALID") << testing::PrintToString(m.reasons());
+  EXPECT_LT(m.latency_median_ms(), 2.1);
+  ASSERT_EQ(m.conditions_size(), 2);  // there is no memory to walk through
+  EXPECT_EQ(m.conditions(0).name(), "CPU load");
+  EXPECT_NEAR(m.conditions(0).slowdown(), 3, 0.01);
+  EXPECT_EQ(m.conditions(1).name(), "heat soak");
+  EXPECT_EQ(m.minute_median_ms_size(), 4);
+  EXPECT_THAT(measurement_json(m, ""), HasSubstr(R"("conditions": [{"name": "CPU load", "latency_ms": {"median": 6.)"));
+  EXPECT_THAT(measurement_text(m), HasSubstr("under    CPU load: median 6"));
+}
+
 TEST_F(Measure, WhatTheRuntimeTakesIsToldApart) {
   EXPECT_EQ(run("quick")->measurement.runtime_bytes(), 20 << 20);
 }

@@ -58,6 +58,25 @@ TEST(BenchText, AVerdictWithoutFiguresShowsNone) {
   EXPECT_THAT(bench_text({invalid}), AllOf(HasSubstr("INVALID"), testing::Not(HasSubstr(" 0 "))));
 }
 
+TEST(BenchText, StabilityShowsWhatTheModelDoesInBadCompany) {
+  BenchLine measured = line();
+  protocol::Condition& condition = *measured.measurement.add_conditions();
+  condition.set_name("CPU load");
+  condition.set_latency_median_ms(5);
+  condition.set_slowdown(2);
+  protocol::Condition& failed = *measured.measurement.add_conditions();
+  failed.set_name("memory pressure");
+  failed.add_remarks("the measuring process was killed");
+  for (const double median : {2.5, 2.75}) measured.measurement.add_minute_median_ms(median);
+  EXPECT_THAT(bench_text({measured}),
+              AllOf(HasSubstr("under CPU load: median 5 ms, 2.00 times the quiet one"),
+                    HasSubstr("under memory pressure: no figures\n    the measuring process was"),
+                    HasSubstr("minute by minute, ms: 2.5 2.75\n")));
+  const auto json = nlohmann::json::parse(bench_json({measured}));
+  EXPECT_EQ(json["measurements"][0]["conditions"][1]["remarks"][0], "the measuring process was killed");
+  EXPECT_EQ(json["measurements"][0]["minute_median_ms"], (nlohmann::json{2.5, 2.75}));
+}
+
 TEST(Conclusion, NeedsAnIntervalThatLeavesOutOne) {
   EXPECT_EQ(conclusion(compared(0.91, 0.93, 0.96).measurement), "faster");
   EXPECT_EQ(conclusion(compared(1.01, 1.02, 1.03).measurement), "slower");

@@ -97,6 +97,7 @@ void expect_same(const CampaignConfig& a, const CampaignConfig& b) {
   EXPECT_EQ(a.deploy.batch, b.deploy.batch);
   EXPECT_EQ(a.measure.search_tier, b.measure.search_tier);
   EXPECT_EQ(a.measure.finalist_tier, b.measure.finalist_tier);
+  EXPECT_EQ(a.measure.rate_hz, b.measure.rate_hz);
   EXPECT_TRUE(a.devices == b.devices);
   EXPECT_TRUE(a.baselines == b.baselines);
 }
@@ -132,7 +133,7 @@ TEST_F(CampaignFile, ReadsWhatItSays) {
       "[budget]\nhours = 0.5\nevaluations = 30\n"
       "[teacher]\nenabled = false\n[train]\nepochs = 0.25\nflip = false\nthreads = 2\n"
       "[finalists]\ncount = 3\n[deploy]\nprovider = \"xnnpack\"\nprecision = \"int8\"\nthreads = 4\nbatch = 2\n"
-      "[measure]\nsearch_tier = \"quick\"\nfinalist_tier = \"screen\"\n"
+      "[measure]\nsearch_tier = \"quick\"\nfinalist_tier = \"stability\"\nload = { rate_hz = 30 }\n"
       "[[device]]\nname = \"pi-kitchen\"\nprofile = \"raspberry-pi-5\"\n[[device]]\nname = \"pi-attic\"\n");
   EXPECT_EQ(config.name, "birds");
   EXPECT_EQ(config.seed, 7U);
@@ -158,7 +159,8 @@ TEST_F(CampaignFile, ReadsWhatItSays) {
   EXPECT_EQ(config.deploy.threads, 4);
   EXPECT_EQ(config.deploy.batch, 2);
   EXPECT_EQ(config.measure.search_tier, "quick");
-  EXPECT_EQ(config.measure.finalist_tier, "screen");
+  EXPECT_EQ(config.measure.finalist_tier, "stability");
+  EXPECT_EQ(config.measure.rate_hz, 30);
   ASSERT_EQ(config.devices.size(), 2U);
   EXPECT_EQ(config.devices[0].name, "pi-kitchen");
   EXPECT_EQ(config.devices[0].profile, "raspberry-pi-5");
@@ -389,7 +391,8 @@ TEST_F(CampaignFile, AnyConfigurationReadsBackToTheSameValue) {
     config.deploy.threads = whole(0, 1024);
     config.deploy.batch = whole(1, 4096);
     config.measure.search_tier = one_of({"quick", "screen", "certify"});
-    config.measure.finalist_tier = one_of({"quick", "screen", "certify"});
+    config.measure.finalist_tier = one_of({"quick", "screen", "certify", "stability"});
+    config.measure.rate_hz = maybe(0.001, 100'000.0).value_or(0);
     config.devices.clear();
     for (std::int64_t count = whole(1, 3); count > 0; --count)
       config.devices.push_back({"device-" + std::to_string(count), one_of({"local", "raspberry-pi-5"}),
