@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 
+#include <chrono>
 #include <expected>
 #include <filesystem>
 #include <format>
@@ -12,10 +13,13 @@
 #include "agent/evaluate.hpp"
 #include "agent/measure.hpp"
 #include "agent/measure_tier.hpp"
+#include "agent/reference_network.hpp"
 #include "protocol/artifact_store.hpp"
 
 namespace finch::agent {
 namespace {
+
+namespace fs = std::filesystem;
 
 protocol::JobResult failed(const Error& error) {
   protocol::JobResult result;
@@ -54,9 +58,15 @@ std::expected<protocol::ArtifactRef, Error> write_artifact(std::string_view byte
       Error{std::format("cannot write the {} to {}: is the disk full?", what, context.output_folder().string()), true});
 }
 
+std::string unknown_tier(const std::string& tier) {
+  return std::format("there is no tier '{}'; use quick, screen, certify or stability", tier);
+}
+
 }  // namespace
 
-AgentJobs::AgentJobs(AgentSettings settings) : settings_(std::move(settings)) {
+AgentJobs::AgentJobs(AgentSettings settings)
+    : settings_(std::move(settings)),
+      baselines_(settings_.state_folder.empty() ? fs::path() : settings_.state_folder / "baselines") {
   settings_.libraries = with_found_libraries(std::move(settings_.libraries));
   device_ = read_device(settings_.files);
   device_.set_name(settings_.name);
@@ -88,6 +98,8 @@ protocol::JobResult AgentJobs::run(const protocol::Job& job, protocol::JobContex
   switch (job.spec_case()) {
     case protocol::Job::kMeasure:
       return run_measure(job.measure(), context);
+    case protocol::Job::kCalibrate:
+      return run_calibrate(job.calibrate(), context);
     case protocol::Job::kEvaluate:
       return run_evaluate(job.evaluate(), context);
     case protocol::Job::kComputeLogits:
@@ -97,17 +109,20 @@ protocol::JobResult AgentJobs::run(const protocol::Job& job, protocol::JobContex
   }
 }
 
+MeasureSettings AgentJobs::settings_for(protocol::JobContext& context) const {
+  return {.launcher = settings_.launcher,
+          .files = settings_.files,
+          .libraries = settings_.libraries,
+          .power = settings_.power,
+          .on_progress = [&context](double share, const std::string& what) { context.progress(share, what); }};
+}
+
 protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protocol::JobContext& context) {
   const auto tier = find_tier(job.tier());
-  if (!tier) return failed({std::format("there is no tier '{}'; use quick, screen, certify or stability", job.tier())});
+  if (!tier) return failed({unknown_tier(job.tier())});
   const auto model = artifact_file(job.model(), context, "model");
   if (!model) return failed(model.error());
-  MeasureSettings settings{
-      .launcher = settings_.launcher,
-      .files = settings_.files,
-      .libraries = settings_.libraries,
-      .power = settings_.power,
-      .on_progress = [&](double share, const std::string& what) { context.progress(share, what); }};
+  MeasureSettings settings = settings_for(context);
   settings.rate_hz = job.rate_hz();
   settings.shapes.assign(job.shapes().begin(), job.shapes().end());
   if (job.has_rival()) {
@@ -116,6 +131,7 @@ protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protoco
     settings.rival = *rival;
   }
   const std::string state_hash = device().state_hash();
+  if (const auto baseline = baselines_.of(state_hash)) settings.baseline_ms = baseline->reference_ms();
   auto outcome = measure(*model, job.deploy(), *tier, settings, context.stop_token());
   if (!outcome) return failed(outcome.error());
 
@@ -131,6 +147,45 @@ protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protoco
   auto raw = write_artifact(encode_latencies(outcome->latencies_ms), context, "raw latencies");
   if (!raw) return failed(raw.error());
   *measurement.mutable_raw() = std::move(*raw);
+  return result;
+}
+
+protocol::JobResult AgentJobs::run_calibrate(const protocol::Calibrate& job, protocol::JobContext& context) {
+  const auto tier = find_tier(job.tier());
+  if (!tier) return failed({unknown_tier(job.tier())});
+  const InferenceRuntime* runtime = find_runtime(job.runtime());
+  if (runtime == nullptr)
+    return failed({std::format("there is no runtime '{}'; use one of {}", job.runtime(), runtime_names())});
+  const auto network = reference_network(runtime->format);
+  const fs::path file = context.output_folder() / std::format("reference.{}", runtime->format);
+  std::ofstream(file, std::ios::binary)
+      .write(reinterpret_cast<const char*>(network.data()), static_cast<std::streamsize>(network.size()));
+  protocol::Deploy deploy;
+  deploy.set_runtime(job.runtime());
+  deploy.set_provider("cpu");
+  deploy.set_threads(1);
+  deploy.set_batch(1);
+  const std::string state_hash = device().state_hash();
+  const auto outcome = measure(file, deploy, *tier, settings_for(context), context.stop_token());
+  if (!outcome) return failed(outcome.error());
+  const protocol::Measurement& measured = outcome->measurement;
+  protocol::JobResult result;
+  protocol::Calibration& calibration = *result.mutable_calibration();
+  calibration.set_state_hash(state_hash);
+  calibration.set_reference_ms(measured.latency_median_ms());
+  calibration.set_ci_low_ms(measured.latency_ci_low_ms());
+  calibration.set_ci_high_ms(measured.latency_ci_high_ms());
+  calibration.set_verdict(measured.verdict());
+  *calibration.mutable_reasons() = measured.reasons();
+  calibration.set_taken(
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count());
+  if (const auto before = baselines_.of(state_hash)) {
+    calibration.set_before_ms(before->reference_ms());
+    calibration.set_before_taken(before->taken());
+  }
+  // What was disturbed is no baseline.
+  if (measured.verdict() != "VALID") return result;
+  if (auto kept = baselines_.keep(calibration); !kept) return failed(kept.error());
   return result;
 }
 

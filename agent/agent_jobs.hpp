@@ -1,11 +1,14 @@
 // The agent's side of protocol/worker.hpp: says what this device is, measures and evaluates.
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 #include "agent/board_power.hpp"
 #include "agent/inference_runtime.hpp"
 #include "agent/launch.hpp"
+#include "agent/measure.hpp"
+#include "agent/reference_baseline.hpp"
 #include "agent/system_files.hpp"
 #include "protocol/farm.pb.h"
 #include "protocol/worker.hpp"
@@ -19,6 +22,7 @@ struct AgentSettings {
   SystemFiles files{};
   Launcher launcher{};
   PowerSettings power{};
+  std::filesystem::path state_folder{};  // where baselines are kept; empty: nowhere
 };
 
 // Thread safe as JobHandler asks: run() on one thread, hello() on another.
@@ -34,11 +38,14 @@ class AgentJobs : public protocol::JobHandler {
   protocol::DeviceDescription device() const;
 
  private:
+  MeasureSettings settings_for(protocol::JobContext& context) const;
   protocol::JobResult run_measure(const protocol::Measure& job, protocol::JobContext& context);
+  protocol::JobResult run_calibrate(const protocol::Calibrate& job, protocol::JobContext& context);
   protocol::JobResult run_evaluate(const protocol::Evaluate& job, protocol::JobContext& context);
   protocol::JobResult run_compute_logits(const protocol::ComputeLogits& job, protocol::JobContext& context);
 
   AgentSettings settings_;
+  ReferenceBaselines baselines_;
   protocol::DeviceDescription device_;  // as it was at the start
 };
 

@@ -116,7 +116,8 @@ int run_agent(const Options& options, const agent::ServiceManager& manager, cons
                          .libraries = options.libraries,
                          .files = options.files(),
                          .launcher = agent::process_launcher(),
-                         .power = options.power()});
+                         .power = options.power(),
+                         .state_folder = state});
   for (const agent::CheckedThing& thing : check_board(jobs.device(), options)) {
     if (thing.state != agent::CheckedThing::State::kGood) std::cerr << "finch-agent: " << thing.says << '\n';
   }

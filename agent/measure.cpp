@@ -346,6 +346,8 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
   take_load(session->load, evidence);
   evidence.half_width = session->half_width();
   evidence.half_width_wanted = tier.half_width;
+  const bool against_baseline = settings.baseline_ms > 0 && settings.rival.empty();
+  if (against_baseline) evidence.reference_off = median(session->reference_median_ms) / settings.baseline_ms - 1;
   Verdict verdict = judge(evidence);
 
   MeasureOutcome outcome;
@@ -357,6 +359,7 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
   *measurement.mutable_deploy() = deploy;
   measurement.set_verdict(verdict.name);
   fill_latency(*session, measurement, verdict.reasons);
+  if (against_baseline) measurement.set_baseline_ms(settings.baseline_ms);
   note_placements(session->placements, deploy.provider(), verdict.reasons);
   if (memory->memory().problem().empty()) {
     measurement.set_load_peak_bytes(memory->memory().load_peak_bytes());

@@ -30,6 +30,12 @@ Verdict judge(const Evidence& evidence) {
     degraded.push_back(std::format("interval not reached: ±{:.1f} % instead of ±{:.0f} %", 100 * *evidence.half_width,
                                    100 * evidence.half_width_wanted));
   }
+  if (evidence.reference_off && std::abs(*evidence.reference_off) > kReferenceDrift) {
+    degraded.push_back(
+        std::format("the reference network is {:+.1f} % off this device's baseline: the device has "
+                    "drifted; see finch devices calibrate",
+                    100 * *evidence.reference_off));
+  }
   if (evidence.second_session_difference && std::abs(*evidence.second_session_difference) > kSecondSessionAgreement) {
     degraded.push_back(
         std::format("the second session differs by {:+.1f} %", 100 * *evidence.second_session_difference));

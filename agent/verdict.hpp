@@ -14,6 +14,8 @@ struct Verdict {
   std::vector<std::string> reasons;
 };
 
+// The most that the reference network may be off the device's baseline.
+inline constexpr double kReferenceDrift = 0.02;
 // The most that others may have used of the machine while the blocks ran.
 inline constexpr double kForeignLoadLimit = 0.01;
 
@@ -28,6 +30,7 @@ struct Evidence {
   std::optional<double> half_width{};  // of the interval of the log-ratio; absent: too few rounds for one
   double half_width_wanted = 0.01;
   std::vector<std::string> energy_doubts{};
+  std::optional<double> reference_off{};  // of the reference network from the device's baseline; absent: none is known
   std::optional<double> second_session_difference{};  // relative; absent: no second session in this tier
 };
 

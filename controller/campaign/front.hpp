@@ -53,6 +53,12 @@ struct MeasurementInfo {
     std::string provenance;
   };
   std::optional<Energy> energy;
+  // Free of the device's drift: the ratio to the reference network, times what that takes on this device when all is
+  // well. Absent: the device was not calibrated in this state.
+  struct Normalised {
+    double median_ms = 0, ci_low_ms = 0, ci_high_ms = 0, baseline_ms = 0;
+  };
+  std::optional<Normalised> normalised = {};
   std::optional<AtRateInfo> at_rate = {};
   std::vector<ConditionInfo> conditions = {};  // of the tier "stability", as are the minutes
   std::vector<double> minute_median_ms = {};

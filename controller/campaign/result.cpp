@@ -69,6 +69,11 @@ MeasurementInfo measurement_info(const protocol::Measurement& m) {
   info.run_peak_bytes = m.run_peak_bytes();
   if (m.has_energy_net_mj())
     info.energy = MeasurementInfo::Energy{m.energy_gross_mj(), m.energy_net_mj(), m.energy_provenance()};
+  if (m.baseline_ms() > 0 && m.has_reference_ratio_ci_low()) {
+    info.normalised = MeasurementInfo::Normalised{m.reference_ratio_median() * m.baseline_ms(),
+                                                  m.reference_ratio_ci_low() * m.baseline_ms(),
+                                                  m.reference_ratio_ci_high() * m.baseline_ms(), m.baseline_ms()};
+  }
   if (m.has_at_rate()) {
     const protocol::AtRate& rate = m.at_rate();
     info.at_rate = AtRateInfo{rate.rate_hz(), rate.frames(), rate.missed_deadlines(), rate.latency_median_ms(),

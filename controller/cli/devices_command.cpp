@@ -130,7 +130,7 @@ ExitCode remove(const DevicesOptions& options) {
 
 void add_devices_command(CLI::App& app, Command& chosen) {
   const auto options = std::make_shared<DevicesOptions>();
-  CLI::App* devices = app.add_subcommand("devices", "List the devices; invite and remove them");
+  CLI::App* devices = app.add_subcommand("devices", "List the devices; invite, calibrate and remove them");
   devices->add_flag("--json", options->json, "JSON instead of a table");
   devices->require_subcommand(0, 1);
   devices->footer("Example:\n  finch devices --json");
@@ -144,7 +144,10 @@ void add_devices_command(CLI::App& app, Command& chosen) {
   CLI::App* remove_command = devices->add_subcommand("remove", "Forget a device");
   remove_command->add_option("NAME", options->name, "The device")->required();
   remove_command->footer("Example:\n  finch devices remove pi-kitchen");
-  devices->callback([&chosen, options, invite_command, remove_command] {
+  add_calibrate_command(*devices, chosen);
+  // A subcommand's callback comes before this one.
+  devices->callback([&chosen, options, devices, invite_command, remove_command] {
+    if (devices->got_subcommand("calibrate")) return;
     chosen = [options, inviting = invite_command->parsed(), removing = remove_command->parsed()] {
       return inviting ? invite(*options) : removing ? remove(*options) : list(*options);
     };

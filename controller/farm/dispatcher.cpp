@@ -14,7 +14,7 @@ using protocol::ToWorker;
 JobKind kind_of(const std::string& bytes) {
   protocol::Job job;
   job.ParseFromString(bytes);
-  if (job.has_measure()) return JobKind::measurement;
+  if (job.has_measure() || job.has_calibrate()) return JobKind::measurement;
   return job.has_evaluate() || job.has_compute_logits() ? JobKind::evaluation : JobKind::training;
 }
 

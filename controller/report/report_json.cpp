@@ -66,6 +66,12 @@ Json measurement_value(const MeasurementInfo& measurement) {
                           {"provenance", measurement.energy->provenance}};
   }
   if (measurement.raw) value["raw"] = *measurement.raw;
+  if (measurement.normalised) {
+    value["normalised_ms"] = {{"median", measurement.normalised->median_ms},
+                              {"ci_low", measurement.normalised->ci_low_ms},
+                              {"ci_high", measurement.normalised->ci_high_ms},
+                              {"baseline_ms", measurement.normalised->baseline_ms}};
+  }
   if (measurement.at_rate) {
     value["at_rate"] = {
         {"rate_hz", measurement.at_rate->rate_hz},

@@ -209,7 +209,7 @@ TEST_F(Measure, StabilityAddsConditionsToTheQuietFigures) {
   MeasureTier tier = *find_tier("stability");
   ASSERT_TRUE(tier.stability);
   tier.stability = StabilityPlan{.curve = Seconds(4), .minute = Seconds(1), .soak = Seconds(0.05), .memory_share = 0};
-  launches_.latency = [](int launch, int round) { return (launch > 3 ? 6.0 : 2.0) + 0.001 * round; };
+  launches_.latency = [](int launch, int round) { return (launch > 5 ? 6.0 : 2.0) + 0.001 * round; };
   const auto outcome =
       measure("model.onnx", one_thread(), tier,
               {.launcher = launches_.launcher(), .files = SystemFiles(folder_.path()), .rate_hz = 30}, {});
@@ -224,6 +224,20 @@ TEST_F(Measure, StabilityAddsConditionsToTheQuietFigures) {
   EXPECT_EQ(m.minute_median_ms_size(), 4);
   EXPECT_THAT(measurement_json(m, ""), HasSubstr(R"("conditions": [{"name": "CPU load", "latency_ms": {"median": 6.)"));
   EXPECT_THAT(measurement_text(m), HasSubstr("under    CPU load: median 6"));
+}
+
+TEST_F(Measure, TheReferenceIsHeldAgainstTheDevicesBaseline) {
+  const auto against = [this](double baseline_ms) {
+    return measure("model.onnx", one_thread(), *find_tier("quick"),
+                   {.launcher = launches_.launcher(), .files = SystemFiles(folder_.path()), .baseline_ms = baseline_ms},
+                   {})
+        ->measurement;
+  };
+  EXPECT_EQ(against(0.501).verdict(), "VALID");
+  EXPECT_EQ(against(0.501).baseline_ms(), 0.501);
+  EXPECT_EQ(against(0.48).verdict(), "DEGRADED");
+  EXPECT_THAT(against(0.48).reasons(), Contains(HasSubstr("+4.2 % off this device's baseline")));
+  EXPECT_EQ(against(0).baseline_ms(), 0);
 }
 
 TEST_F(Measure, WhatTheRuntimeTakesIsToldApart) {

@@ -55,6 +55,15 @@ TEST(Verdict, AnUnsettledWarmUpDegrades) {
   EXPECT_THAT(judge(evidence).reasons, ElementsAre(HasSubstr("UNSTABLE")));
 }
 
+TEST(Verdict, ADeviceThatDriftedDegrades) {
+  Evidence evidence = good();
+  evidence.reference_off = -0.019;
+  EXPECT_EQ(judge(evidence).name, "VALID");
+  evidence.reference_off = 0.031;
+  EXPECT_EQ(judge(evidence).name, "DEGRADED");
+  EXPECT_THAT(judge(evidence).reasons, ElementsAre(HasSubstr("+3.1 % off this device's baseline")));
+}
+
 TEST(Verdict, ASecondSessionMustAgree) {
   Evidence evidence = good();
   evidence.second_session_difference = -0.019;

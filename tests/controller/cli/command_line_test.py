@@ -218,6 +218,25 @@ class Bench(CommandLine):
         self.assertIn("95 % interval", done.stdout)
 
 
+class Calibrate(CommandLine):
+    def test_a_baseline_is_kept_where_nothing_disturbed(self):
+        first, second = (json.loads(self.finch("devices", "calibrate", "--tier", "quick", "--json").stdout)[0]
+                         for _ in range(2))
+        self.assertEqual(first["device"], "local")
+        self.assertGreater(first["reference_ms"]["ci_low"], 0)
+        self.assertIsNone(first["before"])
+        self.assertEqual(first["state_hash"], second["state_hash"])
+        if first["verdict"] == "VALID":
+            self.assertEqual(second["before"]["reference_ms"], first["reference_ms"]["median"])
+        else:
+            self.assertIsNone(second["before"])
+
+    def test_an_unknown_device_is_named(self):
+        done = self.finch("devices", "calibrate", "nobody")
+        self.assertEqual(done.returncode, USAGE, done.stderr)
+        self.assertIn("nobody", done.stderr)
+
+
 class TableBench(CommandLine):
     def setUp(self):
         super().setUp()
