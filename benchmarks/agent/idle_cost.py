@@ -25,8 +25,8 @@ def fields(path):
     return dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
 
 
-def kibibytes(text):
-    return int(text.split()[0])
+def megabytes(text):  # of "14240 kB", which are kibibytes
+    return round(int(text.split()[0]) * 1024 / 1e6, 2)
 
 
 def processor_seconds(process):
@@ -48,8 +48,8 @@ def observe(pid, seconds):
     time.sleep(seconds)
     elapsed = time.monotonic() - begin
     status, memory = fields(process / "status"), fields(process / "smaps_rollup")
-    return {"rss_mb": round(kibibytes(status["VmRSS"]) / 1000, 2), "pss_mb": round(kibibytes(memory["Pss"]) / 1000, 2),
-            "anonymous_mb": round(kibibytes(status["RssAnon"]) / 1000, 2), "threads": int(status["Threads"]),
+    return {"rss_mb": megabytes(status["VmRSS"]), "pss_mb": megabytes(memory["Pss"]),
+            "anonymous_mb": megabytes(status["RssAnon"]), "threads": int(status["Threads"]),
             "processor_percent": round(100 * (processor_seconds(process) - used) / elapsed, 3),
             "switches_a_second": round((switches(process) - switched) / elapsed, 1), "seconds": round(elapsed, 1)}
 
