@@ -18,4 +18,8 @@ std::string_view usual_runtime(std::string_view format) {
   return format == "tflite" ? "litert" : "onnxruntime";
 }
 
+std::string_view format_read_by(std::string_view runtime) {
+  return runtime == "litert" ? "tflite" : "onnx";
+}
+
 }  // namespace finch::protocol

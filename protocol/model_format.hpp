@@ -11,5 +11,7 @@ std::string_view model_format(const std::filesystem::path& model);
 
 // "litert" for "tflite", else "onnxruntime".
 std::string_view usual_runtime(std::string_view format);
+// The format that a runtime reads: "tflite" for "litert", else "onnx".
+std::string_view format_read_by(std::string_view runtime);
 
 }  // namespace finch::protocol

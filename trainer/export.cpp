@@ -1,14 +1,25 @@
 #include "trainer/export.hpp"
 
 #include <format>
+#include <set>
 
 #include "trainer/quantization_plan.hpp"
+#include "trainer/tflite_writer.hpp"
 
 namespace finch::trainer {
+namespace {
+
+Error unknown_format(std::string_view format) {
+  return {std::format("unknown format '{}'; known: onnx, tflite", format)};
+}
+
+}  // namespace
+
 std::expected<ExportedModels, Error> export_models(NetworkModule& module, const ImageSplit& calibration_set,
                                                    const CalibrationOptions& calibration, const OnnxMetadata& metadata,
                                                    std::span<const std::string> precisions,
-                                                   const std::function<void(double fraction)>& progress) {
+                                                   const std::function<void(double fraction)>& progress,
+                                                   std::string_view format) {
   module.eval();
   NetworkWeights weights = module.fold();
   ExportedModels exported;
@@ -16,12 +27,14 @@ std::expected<ExportedModels, Error> export_models(NetworkModule& module, const 
   for (const std::string& precision : precisions) {
     std::expected<std::string, Error> bytes;
     if (precision == "fp32") {
-      bytes = write_onnx(module.network(), weights, metadata, BatchDimension::dynamic);
+      bytes = export_fp32(module.network(), weights, metadata, format);
     } else if (precision == "int8") {
-      const auto ranges = calibrate(module, calibration_set, calibration, progress);
-      const auto plan = plan_quantization(module.network(), ranges, {}, weights.mean, weights.stddev);
+      auto ranges = calibrate(module, calibration_set, calibration, progress);
+      auto plan = plan_quantization(module.network(), ranges, {}, weights.mean, weights.stddev);
       if (!plan) return std::unexpected(plan.error());
-      bytes = write_quantized_onnx(module.network(), weights, *plan, metadata, BatchDimension::dynamic);
+      bytes = export_int8(module.network(),
+                          {.weights = weights, .plan = std::move(*plan), .ranges = std::move(ranges), .report = {}},
+                          metadata, format);
     } else {
       return std::unexpected(unknown_precision(precision));
     }
@@ -31,10 +44,27 @@ std::expected<ExportedModels, Error> export_models(NetworkModule& module, const 
   return exported;
 }
 
+std::expected<std::string, Error> export_fp32(const search::Network& network, const NetworkWeights& weights,
+                                              const OnnxMetadata& metadata, std::string_view format) {
+  if (format == kOnnx) return write_onnx(network, weights, metadata, BatchDimension::dynamic);
+  if (format == kTflite) return write_tflite(network, weights, metadata, BatchDimension::dynamic);
+  return std::unexpected(unknown_format(format));
+}
+
 std::expected<std::string, Error> export_int8(const search::Network& network, const QuantizedNetwork& quantized,
-                                              OnnxMetadata metadata) {
+                                              OnnxMetadata metadata, std::string_view format) {
   metadata.float_layers = quantized.report.float_layers;
-  return write_quantized_onnx(network, quantized.weights, quantized.plan, metadata, BatchDimension::dynamic);
+  if (format == kOnnx) {
+    return write_quantized_onnx(network, quantized.weights, quantized.plan, metadata, BatchDimension::dynamic);
+  }
+  if (format != kTflite) return std::unexpected(unknown_format(format));
+  std::set<std::int32_t> float_layers;
+  for (std::size_t i = 0; i < network.nodes.size(); ++i) {
+    if (is_layer(network.nodes[i]) && quantized.plan.nodes[i].floating)
+      float_layers.insert(static_cast<std::int32_t>(i));
+  }
+  return write_quantized_tflite(network, quantized.weights, quantized.ranges, float_layers, metadata,
+                                BatchDimension::dynamic);
 }
 
 Error unknown_precision(const std::string& precision) {

@@ -1,4 +1,4 @@
-// A module as the files that are deployed: fp32 and int8 ONNX. Not thread safe.
+// A module as the files that are deployed: fp32 and int8, as ONNX and as TensorFlow Lite. Not thread safe.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +6,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "trainer/calibration.hpp"
@@ -27,16 +28,22 @@ struct ExportedModels {
   std::int64_t flushed_weights = 0;  // denormals set to zero
 };
 
-// `precisions`: "fp32", "int8"; int8 is calibrated on images of the set. The batch
-// dimension is dynamic. Sets the module to evaluation mode. Errors: an unknown precision, what the writer says.
+// "onnx", "tflite".
+inline constexpr std::string_view kOnnx = "onnx", kTflite = "tflite";
+
+// `precisions`: "fp32", "int8"; int8 is calibrated on images of the set. The batch dimension is dynamic. Sets the
+// module to evaluation mode. Errors: an unknown precision or format, what the writer says.
 std::expected<ExportedModels, Error> export_models(NetworkModule& module, const ImageSplit& calibration_set,
                                                    const CalibrationOptions& calibration, const OnnxMetadata& metadata,
                                                    std::span<const std::string> precisions,
-                                                   const std::function<void(double fraction)>& progress);
+                                                   const std::function<void(double fraction)>& progress,
+                                                   std::string_view format = kOnnx);
 
+std::expected<std::string, Error> export_fp32(const search::Network& network, const NetworkWeights& weights,
+                                              const OnnxMetadata& metadata, std::string_view format);
 // The names of the layers that stay fp32 become part of the metadata.
 std::expected<std::string, Error> export_int8(const search::Network& network, const QuantizedNetwork& quantized,
-                                              OnnxMetadata metadata);
+                                              OnnxMetadata metadata, std::string_view format);
 
 Error unknown_precision(const std::string& precision);
 

@@ -12,12 +12,10 @@
 #include "search/search_space.hpp"
 #include "trainer/active_clock.hpp"
 #include "trainer/compression_jobs.hpp"
-#include "trainer/export.hpp"
+#include "trainer/exported_files.hpp"
 #include "trainer/image_set.hpp"
 #include "trainer/job_settings.hpp"
 #include "trainer/peak_memory.hpp"
-#include "trainer/quantize.hpp"
-#include "trainer/safetensors.hpp"
 #include "trainer/soft_targets.hpp"
 #include "trainer/supernet.hpp"
 #include "trainer/supernet_training.hpp"
@@ -35,10 +33,6 @@ using Served = std::expected<JobResult, Error>;
 constexpr std::int64_t kUntimedSteps = 2;
 constexpr std::int64_t kRecalibrationImages = 2000;
 
-// Of a job that does not say how to quantize.
-const std::expected<QuantizeOptions, Error> kCalibratedOnly =
-    QuantizeOptions{.calibration = {}, .qat = std::nullopt, .mixed_precision = false};
-
 // 0: all cores, shared with the other processes of this machine.
 void use_threads(int threads, const ProcessGroup& group) {
   const int cores = static_cast<int>(std::thread::hardware_concurrency()) / group.rendezvous().processes_here;
@@ -48,22 +42,6 @@ void use_threads(int threads, const ProcessGroup& group) {
 std::string contents(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
-}
-
-std::string genotype_text(const auto& genotype) {
-  return search::to_string(search::Genotype(genotype.begin(), genotype.end()));
-}
-
-protocol::QuantizationReport report_message(const QuantizationReport& report) {
-  protocol::QuantizationReport message;
-  message.set_fp32_top1(report.fp32_top1);
-  message.set_ptq_top1(report.ptq_top1);
-  if (report.qat_top1) message.set_qat_top1(*report.qat_top1);
-  message.set_int8_top1(report.int8_top1);
-  message.set_trained(report.trained);
-  message.mutable_float_layers()->Add(report.float_layers.begin(), report.float_layers.end());
-  message.set_layers(report.layers);
-  return message;
 }
 
 // One job with all that it needs; the functions below are one kind of job each.
@@ -138,61 +116,6 @@ struct JobRun {
                                    job.recipe().distillation() + "\" needs one that Finch trained"});
     }
     return LiveTeacher::with_features(std::move(*teacher), student, *kind);
-  }
-
-  // Appends a model to `files`.
-  std::expected<void, Error> write_model(const std::string& precision, const std::expected<std::string, Error>& bytes,
-                                         google::protobuf::RepeatedPtrField<protocol::ExportedFile>& files) {
-    if (!bytes) return std::unexpected(bytes.error());
-    auto artifact = output.write(*bytes);
-    if (!artifact) return std::unexpected(artifact.error());
-    protocol::ExportedFile& file = *files.Add();
-    file.set_precision(precision);
-    *file.mutable_artifact() = std::move(*artifact);
-    return {};
-  }
-
-  // The trained module as the files that the job asks for.
-  std::expected<void, Error> export_trained(NetworkModule& module, const protocol::TrainCandidate& job,
-                                            const TrainingOptions& recipe, const torch::Tensor& soft_targets,
-                                            protocol::TrainedCandidate& trained) {
-    OnnxMetadata about = metadata(job.space(), job.genotype());
-    about.campaign = job.metadata().campaign();
-    if (job.metadata().class_names_size() > 0) {
-      about.class_names.assign(job.metadata().class_names().begin(), job.metadata().class_names().end());
-    }
-    for (const std::string& precision : job.precisions()) {
-      std::expected<std::string, Error> bytes;
-      if (precision == "int8") {
-        const auto options = job.has_quantize() ? quantize_options(job.quantize(), recipe) : kCalibratedOnly;
-        if (!options) return std::unexpected(options.error());
-        const auto quantized = quantize(module, dataset, soft_targets, *options, output.part(0.7, 1, "quantizing"));
-        if (!quantized) return std::unexpected(quantized.error());
-        *trained.mutable_quantization() = report_message(quantized->report);
-        bytes = export_int8(module.network(), *quantized, about);
-      } else if (precision == "fp32") {
-        NetworkWeights weights = module.fold();
-        trained.set_flushed_weights(flush_denormals(weights));
-        bytes = write_onnx(module.network(), weights, about, BatchDimension::dynamic);
-      } else {
-        bytes = std::unexpected(unknown_precision(precision));
-      }
-      if (auto written = write_model(precision, bytes, *trained.mutable_files()); !written) return written;
-    }
-    if (job.precisions_size() > 0) {
-      const auto tensors = serialize_safetensors(
-          module.state(), {{"space", about.space}, {"genotype", about.genotype}, {"campaign", about.campaign}});
-      if (!tensors) return std::unexpected(tensors.error());
-      auto artifact = output.write(*tensors);
-      if (!artifact) return std::unexpected(artifact.error());
-      *trained.mutable_safetensors() = std::move(*artifact);
-    }
-    return {};
-  }
-
-  OnnxMetadata metadata(const protocol::SpaceSpec& space, const auto& genotype) const {
-    return {
-        .space = space.name(), .genotype = genotype_text(genotype), .campaign = {}, .class_names = dataset.class_names};
   }
 
   Served inspect() {
@@ -289,18 +212,10 @@ struct JobRun {
     if (!network) return std::unexpected(network.error());
     torch::manual_seed(job.seed());
     NetworkModule module(std::move(*network), dataset.mean, dataset.stddev);
-    const auto options = job.has_quantize() ? quantize_options(job.quantize(), {}) : kCalibratedOnly;
-    if (!options) return std::unexpected(options.error());
-    const std::vector<std::string> precisions(job.precisions().begin(), job.precisions().end());
-    auto exported = export_models(module, dataset.train, options->calibration, metadata(job.space(), job.genotype()),
-                                  precisions, output.part(0, 1, "exporting"));
+    auto exported = export_untrained(module, job, dataset, output);
     if (!exported) return std::unexpected(exported.error());
     JobResult result;
-    auto& files = *result.mutable_exported_network()->mutable_files();
-    for (ExportedModel& model : exported->models) {
-      if (auto written = write_model(model.precision, std::move(model.bytes), files); !written)
-        return std::unexpected(written.error());
-    }
+    *result.mutable_exported_network() = std::move(*exported);
     return result;
   }
 
@@ -338,7 +253,7 @@ struct JobRun {
     if (!checkpoint) return std::unexpected(checkpoint.error());
     *trained.mutable_checkpoint() = std::move(*checkpoint);
 
-    if (auto done = export_trained(module, job, *options, *soft_targets, trained); !done)
+    if (auto done = export_trained(module, job, dataset, *options, *soft_targets, output, trained); !done)
       return std::unexpected(done.error());
     return result;
   }

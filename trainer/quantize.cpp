@@ -37,6 +37,11 @@ class Quantizer {
     if (!enough() && options_.mixed_precision) {
       if (auto good = keep_sensitive_layers(part(0.8, 1)); !good) return std::unexpected(good.error());
     }
+    if (dataset_.test.size() > 0) {
+      const FakeQuantization fake(*better_, result_.plan);
+      report.test_top1 = top1([&](const torch::Tensor& images) { return fake.forward(images); }, dataset_.test);
+    }
+    result_.ranges = std::move(ranges_);
     progress(1);
     return std::move(result_);
   }

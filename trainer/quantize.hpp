@@ -25,21 +25,23 @@ struct QuantizeOptions {
   bool mixed_precision = true;         // whether layers may stay fp32
 };
 
-// Top-1 on the validation split, 0..1.
+// Top-1, 0..1, on the validation split where nothing else is said.
 struct QuantizationReport {
   double fp32_top1 = 0;
   double ptq_top1 = 0;                    // calibrated only, all layers int8
   std::optional<double> qat_top1;         // trained with fake quantization, all layers int8; nothing: not done
   double int8_top1 = 0;                   // of the result
   bool trained = false;                   // the result's weights are those of the training with fake quantization
+  std::optional<double> test_top1;        // of the result on the test split; nothing: there is none
   std::vector<std::string> float_layers;  // that stay fp32 in the result, the most sensitive first
   std::int64_t layers = 0;                // convolutions and linear layers in all
 };
 
-// What write_quantized_onnx() takes.
+// What write_quantized_onnx() and write_quantized_tflite() take.
 struct QuantizedNetwork {
   NetworkWeights weights;
   QuantizationPlan plan;
+  std::vector<ActivationRange> ranges;  // that the plan was made from
   QuantizationReport report;
 };
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <format>
 #include <optional>
+#include <set>
 #include <utility>
 #include <variant>
 
@@ -46,12 +47,21 @@ std::vector<T> channels_last(std::span<const T> weight, const search::Convolutio
   return moved;
 }
 
-// One edge a node, [1, H, W, C]. With ranges all but the image's way in and the logits is int8; without, float.
+// One edge a node, [1, H, W, C]. With ranges all but the image's way in, the float layers and the logits is int8;
+// without, float.
 class Writer {
  public:
   Writer(const search::Network& network, const NetworkWeights& weights,
-         std::optional<std::span<const ActivationRange>> ranges, BatchDimension batch)
-      : network_(network), weights_(weights), ranges_(ranges), graph_(batch), edges_(network.nodes.size(), kMissing) {}
+         std::optional<std::span<const ActivationRange>> ranges, const std::set<std::int32_t>& float_layers,
+         BatchDimension batch)
+      : network_(network),
+        weights_(weights),
+        ranges_(ranges),
+        float_layers_(float_layers),
+        graph_(batch),
+        edges_(network.nodes.size(), kMissing),
+        converted_(network.nodes.size(), kMissing),
+        images_(network.nodes.size(), Image::no) {}
 
   std::expected<std::string, Error> write(const OnnxMetadata& metadata) {
     const std::size_t last = network_.nodes.size() - 1;
@@ -80,6 +90,7 @@ class Writer {
 
  private:
   static constexpr Edge kMissing = -1;
+  enum class Image { no, plain, normalized };  // whether a value is the image
 
   const search::Node& node(std::size_t i) const { return network_.nodes[i]; }
   std::size_t source(std::size_t i, std::size_t which = 0) const {
@@ -93,18 +104,36 @@ class Writer {
             static_cast<std::int32_t>(shape.channels)};
   }
 
-  // What the node's reader works on: with ranges the image is quantized here, when it is first read as a feature.
+  bool on_integers(std::size_t i) const { return ranges_ && !float_layers_.contains(static_cast<std::int32_t>(i)); }
+
+  // What node i works on: integers or floats, converted where the node before gives the other.
   Edge input(std::size_t i, std::size_t which = 0) {
     const std::size_t from = source(i, which);
-    if (ranges_ && !graph_.type(edges_[from])) {
-      const bool normalized = normalized_[from];
-      const Quantization quantization = normalized ? quantize_normalized(weights_.mean, weights_.stddev).shared : kUnit;
-      edges_[from] = graph_.convert(node(from).name + ".quantized", edges_[from], int8_of(quantization));
+    const bool integers = on_integers(i);
+    if (graph_.type(edges_[from]).has_value() == integers) return edges_[from];
+    Edge& converted = converted_[from];
+    if (converted == kMissing) {
+      converted = graph_.convert(node(from).name + (integers ? ".quantized" : ".real"), edges_[from],
+                                 integers ? Type(int8_of(integers_of(from))) : std::nullopt);
     }
-    return edges_[from];
+    return converted;
+  }
+  // Of a float value.
+  Quantization integers_of(std::size_t i) const {
+    switch (images_[i]) {
+      case Image::plain:
+        return kUnit;
+      case Image::normalized:
+        return quantize_normalized(weights_.mean, weights_.stddev).shared;
+      case Image::no:
+        return quantization_of((*ranges_)[i]);
+    }
+    std::unreachable();
   }
   // Of node i's output, when it has a range of its own.
-  Type type(std::size_t i) const { return ranges_ ? Type(int8_of(quantization_of((*ranges_)[i]))) : std::nullopt; }
+  Type type(std::size_t i) const {
+    return on_integers(i) ? Type(int8_of(quantization_of((*ranges_)[i]))) : std::nullopt;
+  }
 
   // The activation that is the only reader of node i.
   std::optional<std::size_t> sole_activation(std::size_t i) const {
@@ -124,7 +153,7 @@ class Writer {
     if (behind && (kind == search::ActivationKind::relu || kind == search::ActivationKind::relu6)) {
       const bool six = kind == search::ActivationKind::relu6;
       edges_[i] = make(six ? tflite::ActivationFunctionType::RELU6 : tflite::ActivationFunctionType::RELU,
-                       saturated(*behind, kind));
+                       on_integers(i) ? saturated(*behind, kind) : std::nullopt);
       edges_[*behind] = edges_[i];
       return;
     }
@@ -142,7 +171,7 @@ class Writer {
 
   void append(std::size_t i, const search::Input& operation) {
     edges_[i] = graph_.input(node(i).name, operation.shape);
-    normalized_.resize(network_.nodes.size());
+    images_[i] = Image::plain;
   }
 
   // In float also with ranges: integers that mean another thing in each channel are unknown to the format.
@@ -158,11 +187,11 @@ class Writer {
                                    graph_.constant(name + ".factor", std::span<const float>(factor), channels), {});
     edges_[i] = graph_.add(name, scaled, graph_.constant(name + ".offset", std::span<const float>(offset), channels),
                            kNone, {});
-    normalized_[i] = true;
+    images_[i] = Image::normalized;
   }
   void append(std::size_t i, const search::Resize&) {
     edges_[i] = graph_.resize(node(i).name, edges_[source(i)], node(i).shape);
-    normalized_[i] = normalized_[source(i)];
+    images_[i] = images_[source(i)];
   }
 
   std::pair<Edge, Edge> parameters(std::size_t i, Edge x, const search::Convolution& operation, const Shape& shape) {
@@ -286,9 +315,12 @@ class Writer {
   const search::Network& network_;
   const NetworkWeights& weights_;
   const std::optional<std::span<const ActivationRange>> ranges_;
+  const std::set<std::int32_t>& float_layers_;
   TfliteGraph graph_;
-  std::vector<Edge> edges_;       // by node
-  std::vector<bool> normalized_;  // by node: an image that has been normalised
+  // By node:
+  std::vector<Edge> edges_;
+  std::vector<Edge> converted_;  // to integers, or to floats; once some node wants it
+  std::vector<Image> images_;
 };
 
 }  // namespace
@@ -296,14 +328,16 @@ class Writer {
 std::expected<std::string, Error> write_tflite(const search::Network& network, const NetworkWeights& weights,
                                                const OnnxMetadata& metadata, BatchDimension batch) {
   if (auto checked = check_weights(network, weights); !checked) return std::unexpected(checked.error());
-  return Writer(network, weights, std::nullopt, batch).write(metadata);
+  const std::set<std::int32_t> none;
+  return Writer(network, weights, std::nullopt, none, batch).write(metadata);
 }
 
 std::expected<std::string, Error> write_quantized_tflite(const search::Network& network, const NetworkWeights& weights,
                                                          std::span<const ActivationRange> ranges,
+                                                         const std::set<std::int32_t>& float_layers,
                                                          const OnnxMetadata& metadata, BatchDimension batch) {
   if (auto checked = check_weights(network, weights); !checked) return std::unexpected(checked.error());
-  return Writer(network, weights, ranges, batch).write(metadata);
+  return Writer(network, weights, ranges, float_layers, batch).write(metadata);
 }
 
 }  // namespace finch::trainer

@@ -5,7 +5,9 @@
 // Lite's, the rest as in trainer/onnx_writer.hpp.
 #pragma once
 
+#include <cstdint>
 #include <expected>
+#include <set>
 #include <span>
 #include <string>
 
@@ -23,9 +25,11 @@ std::expected<std::string, Error> write_tflite(const search::Network& network, c
 
 // Post-training int8 by the rules of https://ai.google.dev/edge/litert/models/quantization_spec: weights symmetric per
 // output channel, activations asymmetric per tensor, biases int32. The image is normalised in float and quantized then;
-// the logits are float again. REQUIRES: ranges.size() == network.nodes.size().
+// the logits are float again. `float_layers`: convolutions and linear layers that stay float32. REQUIRES: ranges.size()
+// == network.nodes.size().
 std::expected<std::string, Error> write_quantized_tflite(const search::Network& network, const NetworkWeights& weights,
                                                          std::span<const ActivationRange> ranges,
+                                                         const std::set<std::int32_t>& float_layers,
                                                          const OnnxMetadata& metadata, BatchDimension batch);
 
 }  // namespace finch::trainer

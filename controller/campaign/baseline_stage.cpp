@@ -2,8 +2,10 @@
 
 #include "controller/campaign/accuracy_info.hpp"
 #include "controller/campaign/campaign_run.hpp"
+#include "controller/campaign/deployed_kind.hpp"
 #include "controller/campaign/space_spec.hpp"
 #include "protocol/artifact_store.hpp"
+#include "protocol/model_format.hpp"
 #include "search/hand_designed.hpp"
 
 namespace finch::controller {
@@ -30,8 +32,22 @@ std::expected<HandDesigned, Error> network_of(CampaignConfig config, const proto
   return HandDesigned{space_spec(config, data), std::move(*genotype), search::cost_of(*network)};
 }
 
+// A file of the user's may be one that the search's runtime does not read; then the usual one for it runs it.
+DeployedKind deployment_of(const BaselineConfig& baseline, const DeployConfig& deploy) {
+  const std::string precision = baseline.file ? kOfAFile : deploy.precision;
+  if (!baseline.file) return {precision, deploy.runtime};
+  const auto format = protocol::model_format(*baseline.file);
+  const bool read = protocol::format_read_by(deploy.runtime) == format;
+  return {precision, read ? deploy.runtime : std::string(protocol::usual_runtime(format))};
+}
+
 std::string stem(std::size_t index) {
   return std::format("baseline{}", index + 1);
+}
+
+// In the run folder.
+std::string path_of(std::size_t index, const BaselineConfig& baseline, const DeployConfig& deploy) {
+  return std::format("models/{}.{}", stem(index), protocol::format_read_by(deployment_of(baseline, deploy).runtime));
 }
 
 }  // namespace
@@ -42,11 +58,11 @@ CampaignRun::Step CampaignRun::advance_baseline(std::size_t index, const Home& h
   const BaselineConfig& baseline = state_.config.baselines[index];
   if (known.complete(devices.size())) return {};
   if (!known.artifact) return get_baseline(index, home);
-  const std::string precision = baseline.file ? kOfAFile : state_.config.deploy.precision;
+  const std::string kind = kind_name(deployment_of(baseline, state_.config.deploy), state_.config.deploy);
   for (const DeviceConfig& device : devices) {
     if (known.file.measurements.contains(device.name)) continue;
     const auto measured =
-        measure(*known.artifact, precision, device, state_.config.measure.finalist_tier, "baseline " + baseline.name);
+        measure(*known.artifact, kind, device, state_.config.measure.finalist_tier, "baseline " + baseline.name);
     if (!measured) return std::unexpected(measured.error());
     if (!*measured) continue;
     const protocol::JobResult& result = (*measured)->result;
@@ -64,7 +80,7 @@ CampaignRun::Step CampaignRun::advance_baseline(std::size_t index, const Home& h
       return kept;
   }
   if (known.file.evaluation || !known.no_accuracy.empty()) return {};
-  const auto tested = board_->result_of(test_of(*known.artifact, precision, "baseline " + baseline.name));
+  const auto tested = board_->result_of(test_of(*known.artifact, kind, "baseline " + baseline.name, devices.front()));
   if (!tested) return std::unexpected(tested.error());
   if (!*tested) return {};
   const protocol::JobResult& result = (*tested)->result;
@@ -81,7 +97,7 @@ CampaignRun::Step CampaignRun::advance_baseline(std::size_t index, const Home& h
 CampaignRun::Step CampaignRun::get_baseline(std::size_t index, const Home& home) {
   const BaselineConfig& baseline = state_.config.baselines[index];
   const auto keep = [&](const protocol::ArtifactRef& artifact) {
-    return keep_artifact(home, artifact.sha256(), folder_.models() / (stem(index) + ".onnx"));
+    return keep_artifact(home, artifact.sha256(), folder_.path() / path_of(index, baseline, state_.config.deploy));
   };
   if (baseline.file) {
     const auto added = protocol::ArtifactStore(home.artifacts()).add_file(*baseline.file);
@@ -100,9 +116,8 @@ CampaignRun::Step CampaignRun::get_baseline(std::size_t index, const Home& home)
   const protocol::JobResult& result = (*done)->result;
   if (result.has_failure()) return fail_baseline(index, result.failure().message());
   const protocol::TrainedCandidate& trained = result.trained_candidate();
-  const auto file =
-      std::ranges::find(trained.files(), state_.config.deploy.precision, &protocol::ExportedFile::precision);
-  if (file == trained.files().end())
+  const auto* file = file_of(trained.files(), deployment_of(baseline, state_.config.deploy));
+  if (file == nullptr)
     return fail_baseline(index, std::format("the trainer exported no {} file", state_.config.deploy.precision));
   if (auto kept = keep(file->artifact()); !kept) return kept;
   say(std::format("baseline {}: {:.2f} % validation", baseline.name, 100 * trained.validation_top1()));
@@ -128,6 +143,7 @@ std::expected<JobRequest, Error> CampaignRun::training_of(const BaselineConfig& 
   *job.mutable_recipe() = recipe(state_.config.train.baseline_epochs());
   add_teacher(job);
   job.add_precisions(state_.config.deploy.precision);
+  job.add_formats(std::string(protocol::format_read_by(state_.config.deploy.runtime)));
   *job.mutable_quantize() = quantize_spec();
   job.mutable_metadata()->set_campaign(state_.config.name);
   *job.mutable_metadata()->mutable_class_names() = state_.data->class_names();
@@ -148,7 +164,7 @@ BaselineInfo CampaignRun::baseline_info(std::size_t index) const {
                             : std::format("{}, width {}, trained here for {} epochs", baseline.network, baseline.width,
                                           state_.config.train.baseline_epochs());
   info.no_accuracy = known.no_accuracy;
-  info.file.path = std::format("models/{}.onnx", stem(index));
+  info.file.path = path_of(index, baseline, state_.config.deploy);
   info.file.precision = baseline.file ? kOfAFile : state_.config.deploy.precision;
   info.file.sha256 = known.artifact->sha256();
   info.file.size_bytes = known.artifact->size_bytes();

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "controller/campaign/campaign_run.hpp"
+#include "controller/campaign/deployed_kind.hpp"
 #include "controller/campaign/extension.hpp"
 #include "controller/campaign/space_spec.hpp"
 #include "controller/farm/patience.hpp"
@@ -225,13 +226,14 @@ CampaignRun::Step CampaignRun::check_device(const DeviceConfig& wanted,
                                  ExitCode::usage});
   }
   const DeployConfig& deploy = state_.config.deploy;
-  const auto runtime = std::ranges::find(device.runtimes(), deploy.runtime, &protocol::RuntimeDescription::name);
-  if (runtime == device.runtimes().end()) {
+  for (const std::string& name : campaign_runtimes(state_.config)) {
+    if (std::ranges::contains(device.runtimes(), name, &protocol::RuntimeDescription::name)) continue;
     return std::unexpected(
-        Error{std::format("device '{}' has no {}; install it there (Debian: libonnxruntime1.21) or name its library: "
-                          "finch-agent --onnxruntime PATH",
-                          wanted.name, deploy.runtime)});
+        Error{std::format("device '{}' has no {}; install it there (scripts/install-runtime {}{}) or name its library: "
+                          "finch-agent --{} PATH",
+                          wanted.name, name, name, name == "onnxruntime" ? "; Debian: libonnxruntime1.21" : "", name)});
   }
+  const auto runtime = std::ranges::find(device.runtimes(), deploy.runtime, &protocol::RuntimeDescription::name);
   if (!offers(runtime->providers(), wanted.provider)) {
     std::string known;
     for (const std::string& provider : runtime->providers()) known += (known.empty() ? "" : ", ") + provider;
@@ -359,11 +361,13 @@ protocol::SpaceSpec CampaignRun::space_spec() const {
   return controller::space_spec(state_.config, *state_.data);
 }
 
-protocol::Deploy CampaignRun::deploy(const std::string& precision, const DeviceConfig& device) const {
+protocol::Deploy CampaignRun::deploy(const std::string& kind, const DeviceConfig& device) const {
   const DeployConfig& config = state_.config.deploy;
+  const auto [precision, runtime] = deployed_kind(kind, config);
   protocol::Deploy deploy;
-  deploy.set_runtime(config.runtime);
-  deploy.set_provider(device.provider);
+  deploy.set_runtime(runtime);
+  // The others have no provider but this one here.
+  deploy.set_provider(runtime == config.runtime ? device.provider : "cpu");
   deploy.set_precision(precision);
   deploy.set_threads(static_cast<int>(device.threads));
   deploy.set_batch(static_cast<int>(config.batch));

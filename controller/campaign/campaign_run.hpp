@@ -64,6 +64,7 @@ class CampaignRun : public Campaign {
   Step ask_if_free();
   Step advance_candidate(CandidateState& candidate);
   Step screen(CandidateState& candidate, const DeviceConfig& device);
+  JobRequest export_of(const CandidateState& candidate, const std::string& runtime) const;
   Step estimate(const CandidateState& candidate, const DeviceConfig& device);  // where it can be relied on
   bool may_be_on_front(const CandidateState& candidate) const;
   double epochs_until(std::size_t rung) const;  // of a candidate's training, from its beginning
@@ -81,14 +82,17 @@ class CampaignRun : public Campaign {
 
   Step finalist_stage(const Home& home);
   Step advance_finalist(FinalistState& finalist, const Home& home);
-  Step measure_file(FinalistState& finalist, const protocol::ExportedFile& file, const DeviceConfig& device,
-                    const Home& home);
-  Step evaluate_file(FinalistState& finalist, const protocol::ExportedFile& file);
   Step evaluate_seed(FinalistState& finalist, std::size_t seed);
   JobRequest training_of(const FinalistState& finalist, const CandidateState& candidate, std::size_t seed) const;
   // Of the file over the test images; `what`: "finalist 3".
-  JobRequest test_of(const protocol::ArtifactRef& model, const std::string& precision, const std::string& what) const;
+  JobRequest test_of(const protocol::ArtifactRef& model, const std::string& kind, const std::string& what,
+                     const DeviceConfig& device) const;
   Step keep_models(const FinalistState& finalist, const protocol::TrainedCandidate& trained, const Home& home) const;
+  Step measure_kind(FinalistState& finalist, const std::string& kind, const DeviceConfig& device, const Home& home);
+  Step evaluate_kind(FinalistState& finalist, const std::string& kind, const DeviceConfig& device);
+  // Why the file gives another accuracy than it should; empty: it gives the same.
+  std::string doubt_about(const FinalistState& finalist, const std::string& kind,
+                          const protocol::Evaluation& evaluation) const;
   Step fail(const FinalistState& finalist, const std::string& why);
   Step keep_artifact(const Home& home, const std::string& sha256, const std::filesystem::path& to) const;
   Step conclude();
@@ -106,17 +110,19 @@ class CampaignRun : public Campaign {
   protocol::UserTrainer user_trainer() const;
   protocol::Quantize quantize_spec() const;
   protocol::SpaceSpec space_spec() const;
-  protocol::Deploy deploy(const std::string& precision, const DeviceConfig& device) const;
+  // `kind`: see deployed_kind().
+  protocol::Deploy deploy(const std::string& kind, const DeviceConfig& device) const;
   // A measurement of the file; measured anew when INVALID, twice at most. A failure when it stays so, or when it lacks
   // what the campaign optimises.
-  std::expected<std::optional<JobOutcome>, Error> measure(const protocol::ArtifactRef& model,
-                                                          const std::string& precision, const DeviceConfig& device,
-                                                          const std::string& tier, const std::string& what);
+  std::expected<std::optional<JobOutcome>, Error> measure(const protocol::ArtifactRef& model, const std::string& kind,
+                                                          const DeviceConfig& device, const std::string& tier,
+                                                          const std::string& what);
   CampaignStatus status() const;
   std::string file_name(search::CandidateId id, const std::string& precision) const;
-  std::string raw_name(search::CandidateId id, const std::string& precision, const std::string& device) const;
   Interval validation_interval(const protocol::TrainedCandidate& trained) const;  // 95 %
   Interval validation_interval(double top1, std::int64_t samples = 0) const;
+  std::string model_name(search::CandidateId id, const protocol::ExportedFile& file) const;
+  std::string raw_name(search::CandidateId id, const std::string& kind, const std::string& device) const;
   FrontModel front_model(const FinalistState& finalist, const CandidateState& candidate) const;
 
   RunFolder folder_;

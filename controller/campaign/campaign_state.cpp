@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "controller/campaign/constraints.hpp"
+#include "controller/campaign/deployed_kind.hpp"
 #include "controller/campaign/measuring.hpp"
 #include "controller/campaign/space_spec.hpp"
 
@@ -49,19 +50,30 @@ bool CandidateState::estimated() const {
   return std::ranges::any_of(screens, [](const auto& screen) { return is_estimate(screen.second); });
 }
 
-std::map<std::string, protocol::Measurement> FinalistFile::by_device() const {
+std::map<std::string, protocol::Measurement> FinalistState::by_device(const CampaignConfig& config) const {
   std::map<std::string, protocol::Measurement> all;
-  for (const auto& [device, measured] : measurements) all.emplace(device, measured.measurement);
+  for (const auto& [kind, file] : files) {
+    const auto [precision, runtime] = deployed_kind(kind, config.deploy);
+    if (precision != config.deploy.precision) continue;
+    if (runtime != config.deploy.runtime && !config.measure.every_runtime) continue;
+    for (const auto& [device, measured] : file.measurements) {
+      const auto [known, first] = all.emplace(device, measured.measurement);
+      if (!first && measured.measurement.latency_median_ms() < known->second.latency_median_ms())
+        known->second = measured.measurement;
+    }
+  }
   return all;
 }
 
-bool FinalistState::complete(std::size_t devices) const {
+bool FinalistState::complete(const CampaignConfig& config) const {
   if (!failure.empty()) return true;
+  const std::size_t devices = config.devices.size();
   const auto tested = [](const FinalistSeed& seed) { return seed.evaluation.has_value(); };
   return trained && std::ranges::all_of(seeds, tested) &&
-         std::ranges::all_of(trained->files(), [&](const protocol::ExportedFile& exported) {
-           const auto file = files.find(exported.precision());
-           return file != files.end() && file->second.measurements.size() == devices && file->second.evaluation;
+         std::ranges::all_of(finalist_kinds(config, trained->files()), [&](const std::string& kind) {
+           const auto file = files.find(kind);
+           return file != files.end() && file->second.measurements.size() == devices &&
+                  file->second.evaluations.size() == devices;
          });
 }
 
@@ -293,7 +305,15 @@ void CampaignState::apply_finalist(const Event& event) {
   }
   if (event.type == "finalist_evaluated") {
     FinalistFile& file = found->files[event.data.at("precision")];
-    file.evaluation = from_json<protocol::Evaluation>(event.data.at("result"));
+    const std::string& first = config.devices.front().name;
+    const std::string device = event.data.value("device", first);  // older campaigns tested on that one alone
+    const auto evaluation = from_json<protocol::Evaluation>(event.data.at("result"));
+    file.evaluations[device] = evaluation;
+    for (const DeviceConfig& other : config.devices) {
+      if (!event.data.contains("device")) file.evaluations[other.name] = evaluation;
+    }
+    if (device != first) return;
+    file.evaluation = evaluation;
     file.evaluation_reused = was_reused;
     if (!found->seeds.empty() && event.data.at("precision") == config.deploy.precision)
       found->seeds[found->deployed_seed].evaluation = file.evaluation;

@@ -49,11 +49,10 @@ struct FinalistFile {
     protocol::Measurement measurement;
     bool reused = false;
   };
-  std::map<std::string, Measured> measurements;  // by device
-  std::optional<protocol::Evaluation> evaluation;
+  std::map<std::string, Measured> measurements;             // by device
+  std::map<std::string, protocol::Evaluation> evaluations;  // by device
+  std::optional<protocol::Evaluation> evaluation;           // on the first device
   bool evaluation_reused = false;
-
-  std::map<std::string, protocol::Measurement> by_device() const;
 };
 
 // One of a finalist's trainings, where there are several.
@@ -67,10 +66,12 @@ struct FinalistState {
   std::vector<FinalistSeed> seeds;                    // empty: trained once
   std::size_t deployed_seed = 0;                      // the one that `trained` is
   std::optional<protocol::TrainedCandidate> trained;  // with its exported files
-  std::map<std::string, FinalistFile> files;          // by precision
+  std::map<std::string, FinalistFile> files;          // by kind: "fp32", "int8", "int8@openvino"
   std::string failure;
 
-  bool complete(std::size_t devices) const;
+  bool complete(const CampaignConfig& config) const;
+  // Of the file in the deployed precision: with the search's runtime or, where it uses every one, the fastest.
+  std::map<std::string, protocol::Measurement> by_device(const CampaignConfig& config) const;
   // Of the trainings, all done: the one with the median of the validation split's `metric`, the lower of two.
   std::size_t median_seed(Metric metric) const;
 };

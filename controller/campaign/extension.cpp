@@ -54,7 +54,9 @@ std::expected<std::vector<std::string>, Error> changes_of_extension(const Campai
   for (const std::string& key : keys) {
     const std::string was = value(old_settings, key), is = value(new_settings, key);
     if (was == is) continue;
-    if (!may_change(key)) {
+    // The search measured with all of them, then.
+    const bool known = key == "finalists.runtimes" && before.measure.every_runtime;
+    if (known || !may_change(key)) {
       return std::unexpected(Error{std::format("{}: {} is {} here and was {} in the campaign: what is known would not "
                                                "be comparable; keep it, or run a campaign of its own",
                                                now.file.string(), key, is, was),

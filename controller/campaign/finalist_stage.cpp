@@ -4,6 +4,7 @@
 #include "controller/campaign/accuracy_info.hpp"
 #include "controller/campaign/artifact_copy.hpp"
 #include "controller/campaign/campaign_run.hpp"
+#include "controller/campaign/deployed_kind.hpp"
 #include "controller/campaign/measuring.hpp"
 
 namespace finch::controller {
@@ -48,17 +49,21 @@ std::string CampaignRun::file_name(search::CandidateId id, const std::string& pr
   return std::format("c{:03}-{}", id, precision);
 }
 
-std::string CampaignRun::raw_name(search::CandidateId id, const std::string& precision,
-                                  const std::string& device) const {
-  const bool one = state_.config.devices.size() == 1;
-  return file_name(id, precision) + (one ? "" : "-" + device) + ".f64";
+std::string CampaignRun::model_name(search::CandidateId id, const protocol::ExportedFile& file) const {
+  return file_name(id, file.precision()) + "." + format_of(file);
+}
+
+std::string CampaignRun::raw_name(search::CandidateId id, const std::string& kind, const std::string& device) const {
+  const auto [precision, runtime] = deployed_kind(kind, state_.config.deploy);
+  return file_name(id, precision) + (state_.config.devices.size() == 1 ? "" : "-" + device) +
+         (runtime == state_.config.deploy.runtime ? "" : "-" + runtime) + ".f64";
 }
 
 CampaignRun::Step CampaignRun::finalist_stage(const Home& home) {
   bool complete = true;
   for (FinalistState& finalist : *state_.finalists) {
     if (auto advanced = advance_finalist(finalist, home); !advanced) return advanced;
-    complete = complete && finalist.complete(state_.config.devices.size());
+    complete = complete && finalist.complete(state_.config);
   }
   for (std::size_t i = 0; i < state_.baselines.size(); ++i) {
     if (auto advanced = advance_baseline(i, home); !advanced) return advanced;
@@ -69,21 +74,24 @@ CampaignRun::Step CampaignRun::finalist_stage(const Home& home) {
 
 CampaignRun::Step CampaignRun::advance_finalist(FinalistState& finalist, const Home& home) {
   const auto& devices = state_.config.devices;
-  if (finalist.complete(devices.size())) return {};
+  if (finalist.complete(state_.config)) return {};
   const CandidateState& candidate = state_.candidates.at(finalist.id);
   if (finalist.trained) {
     if (!finalist.seeds.empty()) {
       if (auto kept = keep_models(finalist, *finalist.trained, home); !kept) return kept;
     }
-    for (const protocol::ExportedFile& file : finalist.trained->files()) {
-      const FinalistFile& known = finalist.files[file.precision()];
+    for (const std::string& kind : finalist_kinds(state_.config, finalist.trained->files())) {
+      const FinalistFile& known = finalist.files[kind];
       for (const DeviceConfig& device : devices) {
         if (!finalist.failure.empty()) return {};  // one file's failure is the finalist's
         if (known.measurements.contains(device.name)) continue;
-        if (auto measured = measure_file(finalist, file, device, home); !measured) return measured;
+        if (auto measured = measure_kind(finalist, kind, device, home); !measured) return measured;
       }
-      if (!finalist.failure.empty() || known.evaluation) continue;
-      if (auto evaluated = evaluate_file(finalist, file); !evaluated) return evaluated;
+      for (const DeviceConfig& device : devices) {
+        if (!finalist.failure.empty()) return {};
+        if (known.evaluations.contains(device.name)) continue;
+        if (auto evaluated = evaluate_kind(finalist, kind, device); !evaluated) return evaluated;
+      }
     }
     for (std::size_t seed = 0; seed < finalist.seeds.size() && finalist.failure.empty(); ++seed) {
       if (seed == finalist.deployed_seed || finalist.seeds[seed].evaluation) continue;
@@ -101,8 +109,10 @@ CampaignRun::Step CampaignRun::advance_finalist(FinalistState& finalist, const H
   const auto& files = result.trained_candidate().files();
   for (const std::string precision : kFinalistPrecisions) {
     if (user_trains() && precision != "fp32" && precision != state_.config.deploy.precision) continue;
-    if (std::ranges::find(files, precision, &protocol::ExportedFile::precision) == files.end())
-      return fail(finalist, std::format("the trainer exported no {} file", precision));
+    for (const std::string& runtime : campaign_runtimes(state_.config)) {
+      if (file_of(files, {precision, runtime}) == nullptr)
+        return fail(finalist, std::format("the trainer exported no {} file for {}", precision, runtime));
+    }
   }
   if (!several) {
     if (auto kept = keep_models(finalist, result.trained_candidate(), home); !kept) return kept;
@@ -133,6 +143,7 @@ JobRequest CampaignRun::training_of(const FinalistState& finalist, const Candida
   add_teacher(job);
   *job.mutable_parent_checkpoint() = candidate.trained->checkpoint();
   for (const char* precision : kFinalistPrecisions) job.add_precisions(precision);
+  for (const std::string& format : campaign_formats(state_.config)) job.add_formats(format);
   if (user_trains()) *job.mutable_user_trainer() = user_trainer();
   *job.mutable_quantize() = quantize_spec();
   job.mutable_metadata()->set_campaign(state_.config.name);
@@ -143,7 +154,7 @@ JobRequest CampaignRun::training_of(const FinalistState& finalist, const Candida
 CampaignRun::Step CampaignRun::keep_models(const FinalistState& finalist, const protocol::TrainedCandidate& trained,
                                            const Home& home) const {
   for (const protocol::ExportedFile& file : trained.files()) {
-    const auto to = folder_.models() / (file_name(finalist.id, file.precision()) + ".onnx");
+    const auto to = folder_.models() / model_name(finalist.id, file);
     if (auto kept = keep_artifact(home, file.artifact().sha256(), to); !kept) return kept;
   }
   return {};
@@ -154,10 +165,10 @@ CampaignRun::Step CampaignRun::fail(const FinalistState& finalist, const std::st
   return record("finalist_failed", {{"id", finalist.id}, {"why", why}});
 }
 
-CampaignRun::Step CampaignRun::measure_file(FinalistState& finalist, const protocol::ExportedFile& file,
+CampaignRun::Step CampaignRun::measure_kind(FinalistState& finalist, const std::string& kind,
                                             const DeviceConfig& device, const Home& home) {
-  const std::string& precision = file.precision();
-  const auto measured = measure(file.artifact(), precision, device, state_.config.measure.finalist_tier,
+  const auto* file = file_of(finalist.trained->files(), deployed_kind(kind, state_.config.deploy));
+  const auto measured = measure(file->artifact(), kind, device, state_.config.measure.finalist_tier,
                                 std::format("finalist {}", finalist.id));
   if (!measured) return std::unexpected(measured.error());
   if (!*measured) return {};
@@ -165,40 +176,39 @@ CampaignRun::Step CampaignRun::measure_file(FinalistState& finalist, const proto
   if (result.has_failure()) return fail(finalist, result.failure().message());
   const protocol::Measurement& measurement = result.measurement();
   if (measurement.has_raw()) {
-    const auto to = folder_.raw() / raw_name(finalist.id, precision, device.name);
+    const auto to = folder_.raw() / raw_name(finalist.id, kind, device.name);
     if (auto kept = keep_artifact(home, measurement.raw().sha256(), to); !kept) return kept;
   }
-  say(std::format("finalist {} {}{}: {:.4f} ms [{:.4f}, {:.4f}], {}{}", finalist.id, precision,
+  say(std::format("finalist {} {}{}: {:.4f} ms [{:.4f}, {:.4f}], {}{}", finalist.id, kind,
                   state_.config.devices.size() > 1 ? " on " + device.name : "", measurement.latency_median_ms(),
                   measurement.latency_ci_low_ms(), measurement.latency_ci_high_ms(), measurement.verdict(),
                   (*measured)->reused ? " (reused)" : ""));
-  return record("finalist_measured", {{"id", finalist.id},
-                                      {"precision", precision},
-                                      {"result", to_json(measurement)},
-                                      {"reused", (*measured)->reused}});
+  return record(
+      "finalist_measured",
+      {{"id", finalist.id}, {"precision", kind}, {"result", to_json(measurement)}, {"reused", (*measured)->reused}});
 }
 
-// On the first device: the file is the same on all.
-JobRequest CampaignRun::test_of(const protocol::ArtifactRef& model, const std::string& precision,
-                                const std::string& what) const {
-  const DeviceConfig& device = state_.config.devices.front();
+JobRequest CampaignRun::test_of(const protocol::ArtifactRef& model, const std::string& kind, const std::string& what,
+                                const DeviceConfig& device) const {
   JobRequest request{.job = {},
                      .target = device.name,
                      .priority = 30,
                      .depends_on = state_.data->data_hash() + state_.devices.at(device.name).state_hash(),
-                     .description = std::format("testing {} ({})", what, precision)};
+                     .description = std::format("testing {} ({})", what, kind)};
   protocol::Evaluate& job = *request.job.mutable_evaluate();
   *job.mutable_model() = model;
   *job.mutable_test_set() = state_.data->test_set();
-  *job.mutable_deploy() = deploy(precision, device);
+  *job.mutable_deploy() = deploy(kind, device);
   job.set_device(device.name);
   job.set_logits_of_first(kShownImages);
   return request;
 }
 
-CampaignRun::Step CampaignRun::evaluate_file(FinalistState& finalist, const protocol::ExportedFile& file) {
-  const auto done =
-      board_->result_of(test_of(file.artifact(), file.precision(), std::format("finalist {}", finalist.id)));
+// On every device: the file is the same, the runtime's kernels for its processor are not.
+CampaignRun::Step CampaignRun::evaluate_kind(FinalistState& finalist, const std::string& kind,
+                                             const DeviceConfig& device) {
+  const auto* file = file_of(finalist.trained->files(), deployed_kind(kind, state_.config.deploy));
+  const auto done = board_->result_of(test_of(file->artifact(), kind, std::format("finalist {}", finalist.id), device));
   if (!done) return std::unexpected(done.error());
   if (!*done) return {};
   const protocol::JobResult& result = (*done)->result;
@@ -208,21 +218,42 @@ CampaignRun::Step CampaignRun::evaluate_file(FinalistState& finalist, const prot
     return fail(finalist,
                 "the agent did not say which class each test image was taken for; it is older than this finch");
   const AccuracyInfo info = accuracy_info(evaluation, {});
-  say(std::format("finalist {} {}: {:.2f} % [{:.2f}, {:.2f}] of {} test images{}", finalist.id, file.precision(),
-                  100 * info.top1, 100 * info.ci_low, 100 * info.ci_high, info.samples,
-                  (*done)->reused ? " (reused)" : ""));
+  say(std::format("finalist {} {}{}: {:.2f} % [{:.2f}, {:.2f}] of {} test images{}", finalist.id, kind,
+                  state_.config.devices.size() > 1 ? " on " + device.name : "", 100 * info.top1, 100 * info.ci_low,
+                  100 * info.ci_high, info.samples, (*done)->reused ? " (reused)" : ""));
+  if (const std::string doubt = doubt_about(finalist, kind, evaluation); !doubt.empty())
+    return fail(finalist, std::format("{} on {} gives {}", kind, device.name, doubt));
   return record("finalist_evaluated", {{"id", finalist.id},
-                                       {"precision", file.precision()},
+                                       {"precision", kind},
+                                       {"device", device.name},
                                        {"result", to_json(evaluation)},
                                        {"reused", (*done)->reused}});
+}
+
+// Against what the trainer says of the file; where it cannot, against the same file where it ran first.
+std::string CampaignRun::doubt_about(const FinalistState& finalist, const std::string& kind,
+                                     const protocol::Evaluation& evaluation) const {
+  const ExportedFiles& files = finalist.trained->files();
+  const auto* file = file_of(files, deployed_kind(kind, state_.config.deploy));
+  std::optional<double> expected;
+  if (file->has_test_top1()) expected = file->test_top1();
+  for (const std::string& other : finalist_kinds(state_.config, files)) {
+    if (expected || file_of(files, deployed_kind(other, state_.config.deploy)) != file) continue;
+    const auto known = finalist.files.find(other);
+    if (known != finalist.files.end() && known->second.evaluation) expected = known->second.evaluation->top1();
+  }
+  if (!expected) return {};
+  return accuracy_difference(evaluation.top1(), *expected, evaluation.samples(),
+                             state_.config.finalists.accuracy_tolerance);
 }
 
 // A training that is not deployed says how much the accuracy hangs on chance: it is tested, not measured.
 CampaignRun::Step CampaignRun::evaluate_seed(FinalistState& finalist, std::size_t seed) {
   const auto& files = finalist.seeds[seed].trained->files();
-  const auto file = std::ranges::find(files, state_.config.deploy.precision, &protocol::ExportedFile::precision);
-  const auto done =
-      board_->result_of(test_of(file->artifact(), file->precision(), std::format("finalist {}", finalist.id)));
+  const DeployConfig& deploy = state_.config.deploy;
+  const auto* file = file_of(files, {deploy.precision, deploy.runtime});
+  const auto done = board_->result_of(test_of(file->artifact(), deploy.precision,
+                                              std::format("finalist {}", finalist.id), state_.config.devices.front()));
   if (!done) return std::unexpected(done.error());
   if (!*done) return {};
   const protocol::JobResult& result = (*done)->result;
@@ -266,23 +297,28 @@ FrontModel CampaignRun::front_model(const FinalistState& finalist, const Candida
   }
   const std::vector<std::int32_t> labels(state_.data->test_labels().begin(), state_.data->test_labels().end());
   model.screen_latency_ms = worst_latency_ms(candidate.screens);
+  const std::vector<std::string> kinds = finalist_kinds(state_.config, finalist.trained->files());
   for (const protocol::ExportedFile& exported : finalist.trained->files()) {
-    const std::string name = file_name(finalist.id, exported.precision());
-    const FinalistFile& known = finalist.files.at(exported.precision());
     ModelFile file;
-    file.path = std::format("models/{}.onnx", name);
+    file.path = "models/" + model_name(finalist.id, exported);
     file.precision = exported.precision();
     file.sha256 = exported.artifact().sha256();
     file.size_bytes = exported.artifact().size_bytes();
-    file.accuracy = accuracy_info(*known.evaluation, labels);
-    file.accuracy->reused = known.evaluation_reused;
-    file.first_logits.assign(known.evaluation->logits().begin(), known.evaluation->logits().end());
-    for (const DeviceConfig& device : state_.config.devices) {
-      const FinalistFile::Measured& measured = known.measurements.at(device.name);
-      MeasurementInfo info = measurement_info(measured.measurement);
-      if (info.raw) info.raw = "raw/" + raw_name(finalist.id, exported.precision(), device.name);
-      info.reused = measured.reused;
-      file.measurements.push_back(std::move(info));
+    for (const std::string& kind : kinds) {
+      if (file_of(finalist.trained->files(), deployed_kind(kind, state_.config.deploy)) != &exported) continue;
+      const FinalistFile& known = finalist.files.at(kind);
+      if (!file.accuracy) {
+        file.accuracy = accuracy_info(*known.evaluation, labels);
+        file.accuracy->reused = known.evaluation_reused;
+        file.first_logits.assign(known.evaluation->logits().begin(), known.evaluation->logits().end());
+      }
+      for (const DeviceConfig& device : state_.config.devices) {
+        const FinalistFile::Measured& measured = known.measurements.at(device.name);
+        MeasurementInfo info = measurement_info(measured.measurement);
+        if (info.raw) info.raw = "raw/" + raw_name(finalist.id, kind, device.name);
+        info.reused = measured.reused;
+        file.measurements.push_back(std::move(info));
+      }
     }
     model.files.push_back(std::move(file));
   }
@@ -292,8 +328,18 @@ FrontModel CampaignRun::front_model(const FinalistState& finalist, const Candida
   };
   for (const DeviceConfig& device : state_.config.devices) {
     const std::string where = state_.config.devices.size() > 1 ? "on " + device.name : "here";
+    if (!state_.config.finalists.runtimes.empty()) {
+      const auto fastest = std::ranges::min(
+          kinds, {}, [&](const std::string& kind) { return latency(finalist.files.at(kind), device); });
+      const DeployedKind best = deployed_kind(fastest, state_.config.deploy);
+      model.notes.push_back(std::format("fastest {}: {} with {}, {:.4f} ms", where, best.runtime, best.precision,
+                                        latency(finalist.files.at(fastest), device)));
+    }
     const double screened = candidate.screens.at(device.name).latency_median_ms();
-    const double against_screen = latency(deployed, device) / screened - 1;
+    const auto then = finalist.files.find(kind_name(
+        {state_.config.deploy.precision, candidate.screens.at(device.name).deploy().runtime()}, state_.config.deploy));
+    const double against_screen =
+        latency(then == finalist.files.end() ? deployed : then->second, device) / screened - 1;
     if (against_screen > kScreenTolerance && !is_estimate(candidate.screens.at(device.name))) {
       model.notes.push_back(
           std::format("trained, it is {:.0f} % slower than with the random weights it was screened with ({})",

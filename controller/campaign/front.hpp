@@ -101,6 +101,9 @@ struct ModelFile {
   std::vector<MeasurementInfo> measurements;
   std::vector<float> first_logits = {};  // [images, classes] of the first test images, on the first device
 };
+inline bool is_tflite(const ModelFile& file) {
+  return file.path.ends_with(".tflite");
+}
 
 struct FrontModel {
   std::string id;

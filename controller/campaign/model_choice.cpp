@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <format>
+#include <set>
 
 #include "controller/campaign/accuracy_statistics.hpp"
 
@@ -10,21 +11,41 @@ namespace {
 
 constexpr double kSignificance = 0.05;
 
-bool counts(const MeasurementInfo& measurement, const std::string& device) {
-  return device.empty() || measurement.device == device;
+// Of each device that counts, the runtime that is fastest there.
+std::vector<const MeasurementInfo*> deployments(const ModelFile& file, const std::string& device) {
+  std::vector<const MeasurementInfo*> fastest;
+  for (const MeasurementInfo& m : file.measurements) {
+    if (!device.empty() && m.device != device) continue;
+    const auto known = std::ranges::find(fastest, m.device, &MeasurementInfo::device);
+    if (known == fastest.end()) {
+      fastest.push_back(&m);
+    } else if (m.median_ms < (*known)->median_ms) {
+      *known = &m;
+    }
+  }
+  return fastest;
+}
+
+bool has_several_runtimes(const CampaignResult& result) {
+  std::set<std::string> runtimes;
+  for (const FrontModel& model : result.models) {
+    for (const ModelFile& file : model.files) {
+      for (const MeasurementInfo& m : file.measurements) runtimes.insert(m.deploy.runtime);
+    }
+  }
+  return runtimes.size() > 1;
 }
 
 std::vector<std::string> broken(const CampaignResult& result, const ModelFile& file, const Limits& limits) {
   std::vector<std::string> reasons;
-  for (const MeasurementInfo& m : file.measurements) {
-    if (!counts(m, limits.device)) continue;
-    if (limits.latency_ms && m.ci_high_ms > *limits.latency_ms) {
-      reasons.push_back(std::format("{:.4g} ms [{:.4g}, {:.4g}] on {}, the limit is {:.4g} ms", m.median_ms,
-                                    m.ci_low_ms, m.ci_high_ms, m.device, *limits.latency_ms));
+  for (const MeasurementInfo* m : deployments(file, limits.device)) {
+    if (limits.latency_ms && m->ci_high_ms > *limits.latency_ms) {
+      reasons.push_back(std::format("{:.4g} ms [{:.4g}, {:.4g}] on {}, the limit is {:.4g} ms", m->median_ms,
+                                    m->ci_low_ms, m->ci_high_ms, m->device, *limits.latency_ms));
     }
-    const auto memory = static_cast<double>(m.run_peak_bytes);
+    const auto memory = static_cast<double>(m->run_peak_bytes);
     if (limits.memory_bytes && memory > *limits.memory_bytes) {
-      reasons.push_back(std::format("{:.1f} MiB on {}, the limit is {:.1f} MiB", memory / (1 << 20), m.device,
+      reasons.push_back(std::format("{:.1f} MiB on {}, the limit is {:.1f} MiB", memory / (1 << 20), m->device,
                                     *limits.memory_bytes / (1 << 20)));
     }
   }
@@ -39,10 +60,9 @@ std::vector<std::string> broken(const CampaignResult& result, const ModelFile& f
 // By how much the limits would have to give, summed; 0: keeps them.
 double excess(const CampaignResult& result, const ModelFile& file, const Limits& limits) {
   double sum = 0;
-  for (const MeasurementInfo& m : file.measurements) {
-    if (!counts(m, limits.device)) continue;
-    if (limits.latency_ms) sum += std::max(0.0, m.ci_high_ms / *limits.latency_ms - 1);
-    if (limits.memory_bytes) sum += std::max(0.0, static_cast<double>(m.run_peak_bytes) / *limits.memory_bytes - 1);
+  for (const MeasurementInfo* m : deployments(file, limits.device)) {
+    if (limits.latency_ms) sum += std::max(0.0, m->ci_high_ms / *limits.latency_ms - 1);
+    if (limits.memory_bytes) sum += std::max(0.0, static_cast<double>(m->run_peak_bytes) / *limits.memory_bytes - 1);
   }
   if (limits.accuracy) sum += std::max(0.0, *limits.accuracy - accuracy_of(result, file).value);
   return sum;
@@ -98,12 +118,13 @@ std::vector<std::string> explain(const CampaignResult& result, const ModelChoice
                     latency_of(*choice.most_accurate.file, device) / latency_of(*choice.chosen.file, device),
                     choice.most_accurate.name()));
   }
-  for (const MeasurementInfo& m : choice.chosen.file->measurements) {
-    if (counts(m, device) && m.verdict != "VALID") {
-      std::string reasons;
-      for (const std::string& reason : m.reasons) reasons += (reasons.empty() ? "" : ", ") + reason;
-      lines.push_back(std::format("Its measurement on {} is {}: {}.", m.device, m.verdict, reasons));
-    }
+  for (const MeasurementInfo* m : deployments(*choice.chosen.file, device)) {
+    if (has_several_runtimes(result))
+      lines.push_back(std::format("Fastest on {} with {}: {:.4g} ms.", m->device, m->deploy.runtime, m->median_ms));
+    if (m->verdict == "VALID") continue;
+    std::string reasons;
+    for (const std::string& reason : m->reasons) reasons += (reasons.empty() ? "" : ", ") + reason;
+    lines.push_back(std::format("Its measurement on {} is {}: {}.", m->device, m->verdict, reasons));
   }
   return lines;
 }
@@ -112,9 +133,7 @@ std::vector<std::string> explain(const CampaignResult& result, const ModelChoice
 
 double latency_of(const ModelFile& file, const std::string& device) {
   double worst = 0;
-  for (const MeasurementInfo& m : file.measurements) {
-    if (counts(m, device)) worst = std::max(worst, m.median_ms);
-  }
+  for (const MeasurementInfo* m : deployments(file, device)) worst = std::max(worst, m->median_ms);
   return worst;
 }
 
@@ -137,7 +156,8 @@ std::expected<ModelChoice, Error> choose_model(const CampaignResult& result, con
   }
   if (files.empty())
     return std::unexpected(Error{"the front has no tested model; finish the campaign: finch resume RUN"});
-  for (const MeasurementInfo& m : files.front().file->measurements) devices += (devices.empty() ? "" : ", ") + m.device;
+  for (const MeasurementInfo* m : deployments(*files.front().file, ""))
+    devices += (devices.empty() ? "" : ", ") + m->device;
   if (!limits.device.empty() && latency_of(*files.front().file, limits.device) == 0) {
     return std::unexpected(
         Error{std::format("nothing was measured on '{}'; the campaign's devices: {}", limits.device, devices),

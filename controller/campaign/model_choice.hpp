@@ -22,7 +22,7 @@ struct ChosenFile {
   const FrontModel* model = nullptr;
   const ModelFile* file = nullptr;
 
-  std::string name() const { return model->id + " " + file->precision; }
+  std::string name() const { return model->id + " " + file->precision + (is_tflite(*file) ? " (tflite)" : ""); }
 };
 
 struct ExcludedFile {
@@ -49,7 +49,7 @@ struct ModelChoice {
 // model, no such device (exit code `usage`), nothing keeps the limits (names the nearest).
 std::expected<ModelChoice, Error> choose_model(const CampaignResult& result, const Limits& limits);
 
-// The greatest median latency on the devices that count, ms.
+// The greatest median latency on the devices that count, ms, with the runtime that is fastest on each.
 double latency_of(const ModelFile& file, const std::string& device);
 // Value and interval of the metric that the campaign optimises first. REQUIRES: tested.
 MetricInfo accuracy_of(const CampaignResult& result, const ModelFile& file);

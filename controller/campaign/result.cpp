@@ -175,7 +175,7 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
     for (const FinalistState& finalist : *state_.finalists) {
       if (!finalist.failure.empty())
         result.notes.push_back(std::format("finalist c{:03} failed: {}", finalist.id, finalist.failure));
-      if (!finalist.failure.empty() || !finalist.complete(config.devices.size())) continue;
+      if (!finalist.failure.empty() || !finalist.complete(config)) continue;
       const FinalistFile& file = finalist.files.at(config.deploy.precision);
       const Accuracies accuracies = state_.accuracies_of(*file.evaluation);
       if (shortfall_of(config.constraints, accuracies) > 0) {
@@ -184,7 +184,7 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
         continue;
       }
       complete.push_back(&finalist);
-      points.push_back(state_.objectives(accuracies, file.by_device(), state_.candidates.at(finalist.id).cost));
+      points.push_back(state_.objectives(accuracies, finalist.by_device(config), state_.candidates.at(finalist.id).cost));
     }
   }
   const auto fronts = search::non_dominated_sort(points);
@@ -196,7 +196,7 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
         result.notes.push_back(
             std::format("finalist c{:03} ({:.2f} %, {:.4f} ms) is left out: another is better in every objective",
                         complete[i]->id, 100 * complete[i]->files.at(config.deploy.precision).evaluation->top1(),
-                        worst_latency_ms(complete[i]->files.at(config.deploy.precision).by_device())));
+                        worst_latency_ms(complete[i]->by_device(config))));
       }
     }
   }
@@ -261,14 +261,15 @@ CampaignStatus CampaignRun::status() const {
   }
   if (state_.finalists && !finished()) {
     const auto seeds = static_cast<std::size_t>(state_.config.finalists.seeds);
-    const std::size_t steps_each = 2 * seeds - 1 + std::size(kFinalistPrecisions) * (state_.config.devices.size() + 1);
+    const std::size_t runtimes = 1 + state_.config.finalists.runtimes.size();
+    const std::size_t steps_each =
+        2 * seeds - 1 + std::size(kFinalistPrecisions) * runtimes * 2 * state_.config.devices.size();
     std::size_t steps = 0;
     for (const FinalistState& finalist : *state_.finalists) {
       steps += seeds > 1 ? finalist.seeds.size() : finalist.trained.has_value();
       for (std::size_t i = 0; i < finalist.seeds.size(); ++i)
         steps += i != finalist.deployed_seed && finalist.seeds[i].evaluation;
-      for (const auto& [precision, file] : finalist.files)
-        steps += file.measurements.size() + file.evaluation.has_value();
+      for (const auto& [kind, file] : finalist.files) steps += file.measurements.size() + file.evaluations.size();
       if (!finalist.failure.empty()) steps += steps_each;
     }
     const std::size_t steps_of_baseline = 2 + state_.config.devices.size();

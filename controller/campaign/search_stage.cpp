@@ -5,9 +5,11 @@
 
 #include "controller/campaign/campaign_run.hpp"
 #include "controller/campaign/constraints.hpp"
+#include "controller/campaign/deployed_kind.hpp"
 #include "controller/campaign/finalist_choice.hpp"
 #include "controller/campaign/measurement_history.hpp"
 #include "controller/campaign/measuring.hpp"
+#include "protocol/model_format.hpp"
 
 namespace finch::controller {
 namespace {
@@ -50,8 +52,9 @@ CampaignRun::Step CampaignRun::learn_history(FarmStore& store) {
   };
   for (const DeviceConfig& device : state_.config.devices) {
     if (state_.predictors().begun(device.name)) continue;
-    const auto history = measured_before(store, space_spec(), state_.devices.at(device.name),
-                                         deploy(state_.config.deploy.precision, device));
+    protocol::Deploy deployment = deploy(state_.config.deploy.precision, device);
+    if (state_.config.measure.every_runtime) deployment.set_runtime("the fastest");  // which no measurement was with
+    const auto history = measured_before(store, space_spec(), state_.devices.at(device.name), deployment);
     if (!history) return std::unexpected(history.error());
     nlohmann::json others = nlohmann::json::array();
     for (const MeasuredDevice& other : history->others)
@@ -130,7 +133,8 @@ double CampaignRun::estimate_finalists() const {
     const double evaluating =
         1 + 1.2 * worst_latency_ms(candidate.screens) / 1e3 * static_cast<double>(state_.data->test_samples());
     const auto seeds = static_cast<double>(state_.config.finalists.seeds);
-    return seeds * training + 2 * measuring + (seeds + 1) * evaluating;
+    const auto kinds = static_cast<double>(2 * (1 + state_.config.finalists.runtimes.size()));
+    return seeds * training + kinds * measuring + (seeds - 1 + kinds) * evaluating;
   };
   double sum = 0, searching = 0;
   std::size_t known = 0;
@@ -235,8 +239,36 @@ CampaignRun::Step CampaignRun::estimate(const CandidateState& candidate, const D
   return record("estimated", std::move(data));
 }
 
+// With several runtimes the screen is the fastest one's measurement; the others' times stand beside it.
 CampaignRun::Step CampaignRun::screen(CandidateState& candidate, const DeviceConfig& device) {
-  const std::string precision = state_.config.deploy.precision;
+  const std::string& precision = state_.config.deploy.precision;
+  std::vector<std::string> runtimes = campaign_runtimes(state_.config);
+  if (!state_.config.measure.every_runtime) runtimes.resize(1);
+  std::optional<JobOutcome> fastest;
+  nlohmann::json latencies = nlohmann::json::object();
+  for (const std::string& runtime : runtimes) {
+    const auto exported = board_->result_of(export_of(candidate, runtime));
+    if (!exported) return std::unexpected(exported.error());
+    if (!*exported) return {};
+    if ((*exported)->result.has_failure()) return fail(candidate, (*exported)->result.failure().message());
+    const auto* file = file_of((*exported)->result.exported_network().files(), {precision, runtime});
+    if (file == nullptr) return fail(candidate, std::format("the trainer exported no {} file for {}", precision, runtime));
+    auto measured = measure(file->artifact(), kind_name({precision, runtime}, state_.config.deploy), device,
+                            state_.config.measure.search_tier, std::format("candidate {}", candidate.id));
+    if (!measured) return std::unexpected(measured.error());
+    if (!*measured) return {};
+    if ((*measured)->result.has_failure()) return fail(candidate, (*measured)->result.failure().message());
+    const double latency = (*measured)->result.measurement().latency_median_ms();
+    latencies[runtime] = latency;
+    if (!fastest || latency < fastest->result.measurement().latency_median_ms()) fastest = std::move(**measured);
+  }
+  nlohmann::json data = {
+      {"id", candidate.id}, {"result", to_json(fastest->result.measurement())}, {"reused", fastest->reused}};
+  if (runtimes.size() > 1) data["latency_ms"] = std::move(latencies);
+  return record("screened", std::move(data));
+}
+
+JobRequest CampaignRun::export_of(const CandidateState& candidate, const std::string& runtime) const {
   JobRequest request{.job = {},
                      .target = "",
                      .priority = 50,
@@ -245,29 +277,16 @@ CampaignRun::Step CampaignRun::screen(CandidateState& candidate, const DeviceCon
   protocol::ExportRandom& job = *request.job.mutable_export_random();
   *job.mutable_space() = space_spec();
   for (const int choice : candidate.genotype) job.add_genotype(choice);
-  job.add_precisions(precision);
+  job.add_precisions(state_.config.deploy.precision);
+  job.set_format(std::string(protocol::format_read_by(runtime)));
   job.set_seed(1);
   *job.mutable_data() = data_spec();
-  if (precision == "int8") *job.mutable_quantize() = quantize_spec();
-  const auto exported = board_->result_of(request);
-  if (!exported) return std::unexpected(exported.error());
-  if (!*exported) return {};
-  if ((*exported)->result.has_failure()) return fail(candidate, (*exported)->result.failure().message());
-  const auto& files = (*exported)->result.exported_network().files();
-  const auto file = std::ranges::find(files, precision, &protocol::ExportedFile::precision);
-  if (file == files.end()) return fail(candidate, "the trainer exported no " + precision + " file");
-  const auto measured = measure(file->artifact(), precision, device, state_.config.measure.search_tier,
-                                std::format("candidate {}", candidate.id));
-  if (!measured) return std::unexpected(measured.error());
-  if (!*measured) return {};
-  const protocol::JobResult& result = (*measured)->result;
-  if (result.has_failure()) return fail(candidate, result.failure().message());
-  return record("screened",
-                {{"id", candidate.id}, {"result", to_json(result.measurement())}, {"reused", (*measured)->reused}});
+  if (state_.config.deploy.precision == "int8") *job.mutable_quantize() = quantize_spec();
+  return request;
 }
 
 std::expected<std::optional<JobOutcome>, Error> CampaignRun::measure(const protocol::ArtifactRef& model,
-                                                                     const std::string& precision,
+                                                                     const std::string& kind,
                                                                      const DeviceConfig& device,
                                                                      const std::string& tier, const std::string& what) {
   int own = 0;  // what an earlier campaign found invalid is tried anew, and does not count
@@ -276,10 +295,10 @@ std::expected<std::optional<JobOutcome>, Error> CampaignRun::measure(const proto
                        .target = device.name,
                        .priority = 40,
                        .depends_on = state_of_attempt(state_.devices.at(device.name), attempt),
-                       .description = std::format("measuring {} ({}, {})", what, precision, tier)};
+                       .description = std::format("measuring {} ({}, {})", what, kind, tier)};
     protocol::Measure& job = *request.job.mutable_measure();
     *job.mutable_model() = model;
-    *job.mutable_deploy() = deploy(precision, device);
+    *job.mutable_deploy() = deploy(kind, device);
     job.set_tier(tier);
     // The energy of a candidate is to be that of a finalist; else the run at the rate is for finalists.
     if (tier == state_.config.measure.finalist_tier || state_.wants_energy(device.name))

@@ -2,6 +2,7 @@
 #include <format>
 
 #include "controller/campaign/campaign_run.hpp"
+#include "controller/campaign/deployed_kind.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/random_hex.hpp"
 
@@ -65,7 +66,8 @@ std::expected<std::vector<FileCheck>, Error> CampaignRun::verify(const Home& hom
       protocol::Evaluate& evaluate = *test.job.mutable_evaluate();
       *evaluate.mutable_model() = artifact;
       *evaluate.mutable_test_set() = facts->data_facts().test_set();
-      *evaluate.mutable_deploy() = deploy(file.precision, first);
+      *evaluate.mutable_deploy() =
+          deploy(kind_name({file.precision, file.measurements.front().deploy.runtime}, state_.config.deploy), first);
       evaluate.set_device(first.name);
       const auto tested = ask(test);
       if (!tested) return std::unexpected(tested.error());
@@ -86,7 +88,8 @@ std::expected<std::vector<FileCheck>, Error> CampaignRun::verify(const Home& hom
                                                       device.name, then.tier)};
         protocol::Measure& measure = *request.job.mutable_measure();
         *measure.mutable_model() = artifact;
-        *measure.mutable_deploy() = deploy(file.precision, device);
+        *measure.mutable_deploy() =
+            deploy(kind_name({file.precision, then.deploy.runtime}, state_.config.deploy), device);
         measure.set_tier(then.tier);
         measure.set_device(device.name);
         const auto measured = ask(request);

@@ -93,7 +93,7 @@ ExitCode pick(const PickOptions& options) {
   const ModelFile& file = *choice->chosen.file;
   const std::filesystem::path run = options.run;
   const std::filesystem::path folder = options.output.empty()
-                                           ? run / std::format("pick-{}-{}", model.id, file.precision)
+                                           ? run / std::format("pick-{}-{}{}", model.id, file.precision, is_tflite(file) ? "-tflite" : "")
                                            : std::filesystem::path(options.output);
   const auto hash = protocol::sha256_of_file(run / file.path);
   if (!hash || *hash != file.sha256)
@@ -104,7 +104,7 @@ ExitCode pick(const PickOptions& options) {
   bundle.model = &model;
   bundle.file = &file;
   bundle.explanation = choice->explanation;
-  bundle.onnx = run / file.path;
+  bundle.path = run / file.path;
   std::error_code ignored;
   if (const auto weights = artifacts.path_of(model.weights_sha256);
       !model.weights_sha256.empty() && std::filesystem::exists(weights, ignored))

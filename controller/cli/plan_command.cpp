@@ -11,6 +11,7 @@
 #include "controller/cli/interrupt.hpp"
 #include "controller/cli/plan_estimate.hpp"
 #include "controller/report/log_view.hpp"
+#include "protocol/model_format.hpp"
 #include "search/cost_model.hpp"
 #include "search/search_space.hpp"
 
@@ -77,6 +78,7 @@ struct Planner {
     *exported.mutable_space() = space_spec;
     for (const int choice : genotype) exported.add_genotype(choice);
     exported.add_precisions(config.deploy.precision);
+    exported.set_format(std::string(protocol::format_read_by(config.deploy.runtime)));
     exported.set_seed(1);
     *exported.mutable_data() = data;
     const auto file = farm.ask(random);

@@ -49,14 +49,17 @@ std::expected<Plan, Error> plan_campaign(const CampaignConfig& config, const Pla
   const double supernet = shared ? config.train.supernet_epochs * samples * each_image : 0;
   const double accuracy =
       shared ? kSubnetImages / speed : halving.expected_share() * config.train.epochs * samples / speed;
-  const double candidate = accuracy + facts.measurement_seconds;
+  const auto runtimes = static_cast<double>(1 + config.finalists.runtimes.size());
+  const double candidate = accuracy + (config.measure.every_runtime ? runtimes : 1) * facts.measurement_seconds;
   const double final_measurement = config.measure.finalist_tier == config.measure.search_tier
                                        ? facts.measurement_seconds
                                        : tier_seconds(config.measure.finalist_tier, facts.energy);
   const double evaluation = 1 + 1.2 * latency_ms / 1e3 * static_cast<double>(facts.test_samples);
   const auto seeds = static_cast<double>(config.finalists.seeds);
+  const double kinds = 2 * runtimes;  // fp32 and int8 with each
   const double finalist =
-      seeds * config.train.finalist_epochs * samples / speed + 2 * final_measurement + (seeds + 1) * evaluation;
+      seeds * config.train.finalist_epochs * samples / speed + kinds * (final_measurement + evaluation) +
+      (seeds - 1) * evaluation;
   const auto count = static_cast<double>(config.finalists.count);
   double baselines = 0;
   for (const BaselineConfig& baseline : config.baselines) {

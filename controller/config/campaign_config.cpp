@@ -13,6 +13,8 @@
 namespace finch::controller {
 namespace {
 
+const std::vector<std::string> kRuntimes = {"onnxruntime", "openvino", "litert"};
+
 const std::vector<ObjectiveConfig>& known_objectives() {
   static const std::vector<ObjectiveConfig> all = {
       {"accuracy", "maximize", "%"},           {"latency", "minimize", "ms"},
@@ -251,7 +253,7 @@ void read_quantize(TomlReader& reader, CampaignConfig& config) {
 void read_deploy(TomlReader& reader, CampaignConfig& config) {
   TomlTable table = reader.table("deploy");
   DeployConfig& deploy = config.deploy;
-  table.read_choice("runtime", deploy.runtime, {"onnxruntime"});
+  table.read_choice("runtime", deploy.runtime, kRuntimes);
   table.read("provider", deploy.provider);
   if (table.has("precision")) table.read_choice("precision", deploy.precision = "fp32", {"fp32", "int8"});
   table.read("threads", deploy.threads, 0, 1024);
@@ -267,6 +269,19 @@ void read_rest(TomlReader& reader, CampaignConfig& config) {
                                             config.finalists.count, *config.budget.evaluations));
   }
   finalists.read("seeds", config.finalists.seeds, 1, 100);
+  finalists.read_list("runtimes", config.finalists.runtimes);
+  for (auto name = config.finalists.runtimes.begin(); name != config.finalists.runtimes.end(); ++name) {
+    if (!std::ranges::contains(kRuntimes, *name)) {
+      finalists.complain("runtimes", std::format("'{}' is not a runtime; use onnxruntime, openvino or litert", *name));
+    } else if (*name == config.deploy.runtime || std::find(config.finalists.runtimes.begin(), name, *name) != name) {
+      finalists.complain("runtimes", std::format("'{}' is named twice, or is deploy.runtime already", *name));
+    }
+  }
+  const auto reads_tflite = [](const std::string& name) { return name == "litert"; };
+  if (config.train.trainer == "command" && (reads_tflite(config.deploy.runtime) ||
+                                            std::ranges::any_of(config.finalists.runtimes, reads_tflite)))
+    finalists.complain("runtimes", "a program of your own gives ONNX files, which litert does not read");
+  finalists.read("accuracy_tolerance", config.finalists.accuracy_tolerance, 0.01, 100);
   finalists.done();
   TomlTable measure = reader.table("measure");
   const std::vector<std::string> tiers = {"quick", "screen", "certify"};
@@ -276,6 +291,9 @@ void read_rest(TomlReader& reader, CampaignConfig& config) {
   load.read("rate_hz", config.measure.rate_hz, 0.001, 100'000.0);
   load.done();
   measure.read("estimate", config.measure.estimate);
+  measure.read("every_runtime", config.measure.every_runtime);
+  if (config.measure.every_runtime && config.finalists.runtimes.empty())
+    measure.complain("every_runtime", "there is only one; name the others in finalists.runtimes");
   measure.done();
 }
 

@@ -125,10 +125,12 @@ struct QuantizeConfig {
 struct FinalistConfig {
   std::int64_t count = 6;
   std::int64_t seeds = 1;  // each is trained so often; the one of median validation accuracy is deployed
+  std::vector<std::string> runtimes = {};  // that finalists are measured and tested with beside deploy.runtime
+  double accuracy_tolerance = 0.5;    // points of top-1 by which a deployed file may differ from what it should give
 };
 
 struct DeployConfig {
-  std::string runtime = "onnxruntime";
+  std::string runtime = "onnxruntime";  // "openvino", "litert": what the search measures with
   std::string provider = "cpu";
   std::string precision = "fp32";  // what the search measures; finalists are measured as fp32 and as int8
   std::int64_t threads = 0;        // 0: the profile's default
@@ -142,6 +144,8 @@ struct MeasureConfig {
   double rate_hz = 0;
   // Candidates that cannot be on the front are not measured where the device's latency can be foretold well.
   bool estimate = true;
+  // Candidates too are measured with each of finalists.runtimes beside deploy.runtime, and the fastest counts.
+  bool every_runtime = false;
 };
 
 struct DeviceConfig {

@@ -110,6 +110,8 @@ std::string resolved_toml(const CampaignConfig& c) {
   text += "\n[finalists]\n";
   line("count", std::to_string(c.finalists.count));
   line("seeds", std::to_string(c.finalists.seeds));
+  line("runtimes", list_of(c.finalists.runtimes));
+  line("accuracy_tolerance", number(c.finalists.accuracy_tolerance));
   text += "\n[deploy]\n";
   line("runtime", toml_string(c.deploy.runtime));
   if (!c.deploy.provider.empty()) line("provider", toml_string(c.deploy.provider));
@@ -121,6 +123,7 @@ std::string resolved_toml(const CampaignConfig& c) {
   line("finalist_tier", toml_string(c.measure.finalist_tier));
   if (c.measure.rate_hz > 0) line("load", std::format("{{ rate_hz = {} }}", number(c.measure.rate_hz)));
   line("estimate", c.measure.estimate ? "true" : "false");
+  line("every_runtime", c.measure.every_runtime ? "true" : "false");
   for (const DeviceConfig& device : c.devices) {
     text += "\n[[device]]\n";
     line("name", toml_string(device.name));

@@ -26,6 +26,22 @@ for name in sys.argv[1:]:
     print(labels[logits.argmax()], *(f"{x:.6f}" for x in logits), sep="\t")
 )";
 
+constexpr const char* kPythonTflite = R"(# python3 run.py image-1.f32 ...   needs: pip install ai-edge-litert numpy
+import pathlib
+import sys
+
+import numpy
+from ai_edge_litert.interpreter import Interpreter
+
+here = pathlib.Path(__file__).parent
+labels = (here / "labels.txt").read_text(encoding="utf-8").splitlines()
+run = Interpreter(model_path=str(here / "model.tflite")).get_signature_runner()
+for name in sys.argv[1:]:
+    image = numpy.fromfile(name, "<f4").reshape(1, CHANNELS, HEIGHT, WIDTH)  # in [0, 1]
+    logits = run(image=image.transpose(0, 2, 3, 1))["logits"][0]
+    print(labels[logits.argmax()], *(f"{x:.6f}" for x in logits), sep="\t")
+)";
+
 constexpr const char* kCpp =
     R"(// g++ -std=c++17 run.cpp -I/usr/include/onnxruntime -lonnxruntime -o run && ./run image-1.f32 ...
 #include "onnxruntime_cxx_api.h"
@@ -81,7 +97,8 @@ std::expected<void, Error> write_bundle(const Bundle& bundle, const std::filesys
   const auto copy = [&](const std::filesystem::path& from, const char* name) {
     if (!error) std::filesystem::copy_file(from, folder / name, error);
   };
-  copy(bundle.onnx, "model.onnx");
+  const bool tflite = is_tflite(*bundle.file);
+  copy(bundle.path, tflite ? "model.tflite" : "model.onnx");
   if (bundle.safetensors) copy(*bundle.safetensors, "weights.safetensors");
   if (error) return std::unexpected(Error{std::format("{}: cannot write: {}", folder.string(), error.message())});
 
@@ -94,8 +111,8 @@ std::expected<void, Error> write_bundle(const Bundle& bundle, const std::filesys
   nlohmann::ordered_json expected = nlohmann::ordered_json::array();
   std::vector<std::pair<std::string, std::string>> files = {{"labels.txt", labels},
                                                             {"card.md", model_card(bundle)},
-                                                            {"run.py", with_shape(kPython, bundle)},
-                                                            {"run.cpp", with_shape(kCpp, bundle)}};
+                                                            {"run.py", with_shape(tflite ? kPythonTflite : kPython, bundle)}};
+  if (!tflite) files.emplace_back("run.cpp", with_shape(kCpp, bundle));
   for (const BundleImage& image : bundle.images) {
     const std::string name = std::format("image-{}.f32", expected.size() + 1);
     const auto told = std::ranges::max_element(image.logits) - image.logits.begin();

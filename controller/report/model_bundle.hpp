@@ -24,14 +24,14 @@ struct Bundle {
   const FrontModel* model = nullptr;
   const ModelFile* file = nullptr;
   std::vector<std::string> explanation;  // why this one
-  std::filesystem::path onnx;
+  std::filesystem::path path;  // of the file
   std::optional<std::filesystem::path> safetensors;
   std::int64_t channels = 0, height = 0, width = 0;
   std::vector<BundleImage> images;
 };
 
-// model.onnx, labels.txt, card.md, image-N.f32 with expected.json, run.py, run.cpp and, where there are any,
-// weights.safetensors. Error: the folder is not empty (exit code `usage`), not writable, disk full.
+// model.onnx or model.tflite, labels.txt, card.md, image-N.f32 with expected.json, run.py, for ONNX run.cpp and, where
+// there are any, weights.safetensors. Error: the folder is not empty (exit code `usage`), not writable, disk full.
 std::expected<void, Error> write_bundle(const Bundle& bundle, const std::filesystem::path& folder);
 
 // The model card, Markdown.

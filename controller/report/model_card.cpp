@@ -95,16 +95,19 @@ std::string model_card(const Bundle& bundle) {
   const CampaignResult& result = *bundle.result;
   const FrontModel& model = *bundle.model;
   const ModelFile& file = *bundle.file;
+  const bool tflite = is_tflite(file);
   std::string genotype;
   for (const int choice : model.genotype) genotype += (genotype.empty() ? "" : " ") + std::to_string(choice);
   std::string text = std::format(
       "# {} of {} ({})\n\nAn image classifier: {} classes, images of {} x {} with {} channel{}. {} parameters, {} "
-      "multiply-accumulates an image, {} bytes.\n\nInput `image`: float32 `[N, {}, {}, {}]` in [0, 1], normalised "
+      "multiply-accumulates an image, {} bytes.\n\nInput `image`: float32 `{}` in [0, 1], normalised "
       "inside "
       "the graph. Output `logits`: `[N, {}]`; labels.txt names them in order.\n\n",
       model.id, cell(result.campaign), file.precision, result.class_names.size(), bundle.width, bundle.height,
-      bundle.channels, bundle.channels == 1 ? "" : "s", model.parameters, model.macs, file.size_bytes, bundle.channels,
-      bundle.height, bundle.width, result.class_names.size());
+      bundle.channels, bundle.channels == 1 ? "" : "s", model.parameters, model.macs, file.size_bytes,
+      tflite ? std::format("[N, {}, {}, {}]", bundle.height, bundle.width, bundle.channels)
+             : std::format("[N, {}, {}, {}]", bundle.channels, bundle.height, bundle.width),
+      result.class_names.size());
   if (!bundle.explanation.empty()) {
     text += "## Why this one\n\n";
     for (const std::string& line : bundle.explanation) text += "- " + cell(line) + "\n";
@@ -128,14 +131,14 @@ std::string model_card(const Bundle& bundle) {
       "that "
       "it began from, say what it may be used for: name them here before you pass it on.\n";
   text += std::format(
-      "\n## Files\n\n- `model.onnx`, SHA-256 {}\n- `labels.txt`\n{}- `image-N.f32`: images of the test split, "
-      "little-endian float32; `expected.json`: their logits on {}\n- `run.py`, `run.cpp`: minimal programs that print "
-      "label and logits of such files\n",
-      file.sha256,
+      "\n## Files\n\n- `{}`, SHA-256 {}\n- `labels.txt`\n{}- `image-N.f32`: images of the test split, "
+      "little-endian float32; `expected.json`: their logits on {}\n- {} that print label and logits of such files\n",
+      tflite ? "model.tflite" : "model.onnx", file.sha256,
       bundle.safetensors
           ? "- `weights.safetensors`: the trained weights in float32, BatchNorm not folded, named by layer\n"
           : "",
-      file.measurements.empty() ? "the device" : cell(file.measurements.front().device));
+      file.measurements.empty() ? "the device" : cell(file.measurements.front().device),
+      tflite ? "`run.py`: a minimal program" : "`run.py`, `run.cpp`: minimal programs");
   return text;
 }
 

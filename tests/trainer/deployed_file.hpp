@@ -1,4 +1,4 @@
-// Exported files as they are deployed: run by ONNX Runtime in finch-agent. Needs FINCH_BIN.
+// Exported files as they are deployed: run by ONNX Runtime or LiteRT in finch-agent. Needs FINCH_BIN.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -36,6 +36,12 @@ inline torch::Tensor run_file(const std::string& model, const torch::Tensor& ima
   std::ifstream(path("out.bin"), std::ios::binary)
       .read(static_cast<char*>(out.data_ptr()), out.numel() * static_cast<std::int64_t>(sizeof(float)));
   return out;
+}
+
+inline bool litert_is_here() {
+  const std::string command =
+      std::string(std::getenv("FINCH_BIN")) + "/finch-agent runtimes | grep -q '^litert *[0-9s]'";
+  return std::system(command.c_str()) == 0;
 }
 
 // The kernels that the runtime chooses for the model: node, operator.

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "search/search_space.hpp"
 #include "tests/search/sample_custom_space.hpp"
 #include "tests/trainer/deployed_file.hpp"
@@ -17,11 +19,6 @@ namespace {
 
 using testing::HasSubstr;
 
-bool litert_is_here() {
-  const std::string command =
-      std::string(std::getenv("FINCH_BIN")) + "/finch-agent runtimes | grep -q '^litert *[0-9s]'";
-  return std::system(command.c_str()) == 0;
-}
 #define NEEDS_LITERT() \
   if (!litert_is_here()) GTEST_SKIP() << "LiteRT is not here: scripts/install-runtime litert"
 
@@ -32,12 +29,12 @@ torch::Tensor run_tflite(const std::string& model, const torch::Tensor& images, 
 
 // A module as files; int8 is calibrated on the images.
 struct Files {
-  Files(NetworkModule& module, const ImageSplit& images) {
+  Files(NetworkModule& module, const ImageSplit& images, const std::set<std::int32_t>& float_layers = {}) {
     const std::vector<ActivationRange> ranges = calibrate(module, images, {});
     const NetworkWeights weights = module.fold();
     onnx = write_onnx(module.network(), weights, {}, BatchDimension::dynamic).value();
     tflite = write_tflite(module.network(), weights, {}, BatchDimension::dynamic).value();
-    int8 = write_quantized_tflite(module.network(), weights, ranges, {}, BatchDimension::dynamic).value();
+    int8 = write_quantized_tflite(module.network(), weights, ranges, float_layers, {}, BatchDimension::dynamic).value();
   }
   std::string onnx, tflite, int8;
 };
@@ -97,7 +94,7 @@ TEST(TfliteWriterTest, ComputesWhatTheOnnxFileComputesForImagesOf224) {
 
 // Trains one network of the space and compares its int8 TensorFlow Lite file with its fp32 ONNX file on the test
 // images: the same class for all but one in fifty, and logits within a tenth of their range.
-void expect_int8_agrees(const search::SpaceConfig& config, const search::Genotype& genotype) {
+void expect_int8_agrees(const search::SpaceConfig& config, const search::Genotype& genotype, double epochs = 20) {
   const Dataset data = sample_dataset();
   const auto space = search::make_search_space(config);
   ASSERT_TRUE(space);
@@ -105,7 +102,7 @@ void expect_int8_agrees(const search::SpaceConfig& config, const search::Genotyp
   NetworkModule module((*space)->decode(genotype.empty() ? (*space)->smallest() : genotype).value(), data.mean,
                        data.stddev);
   TrainingOptions options;
-  options.epochs = 20;
+  options.epochs = epochs;
   options.batch_size = 16;
   Training training(module, data.train, {}, options);
   ASSERT_TRUE(run(training, [](double) {}));
@@ -128,7 +125,7 @@ TEST(TfliteWriterTest, Int8AgreesInTheMobilenetSpace) {
 TEST(TfliteWriterTest, Int8AgreesInTheShufflenetSpace) {
   NEEDS_LITERT();
   expect_int8_agrees({"shufflenet", kSampleImage, kSampleClasses},
-                     {2, 1, 1, 0, 1, 3, 1, 1, 1, 1, 0, 1, 0, 0, 1, 3, 0, 0, 1, 0, 0});
+                     {2, 1, 1, 0, 1, 3, 1, 1, 1, 1, 0, 1, 0, 0, 1, 3, 0, 0, 1, 0, 0}, /*epochs=*/6);
 }
 TEST(TfliteWriterTest, Int8AgreesInTheNasbench201Space) {
   NEEDS_LITERT();
@@ -164,6 +161,42 @@ TEST(TfliteWriterTest, Int8HasEveryActivation) {
     const double range = (expected.max() - expected.min()).item<double>();
     EXPECT_LE((actual - expected).abs().max().item<double>(), 0.1 * range);
   }
+}
+
+// A layer in float on the image, one between integers, one before the logits; and all of them.
+TEST(TfliteWriterTest, Int8KeepsLayersInFloatWhereAsked) {
+  NEEDS_LITERT();
+  search::NetworkBuilder builder({3, 12, 12});
+  std::int32_t x = builder.add("normalize", search::Normalize{}, {0});
+  const std::int32_t stem =
+      builder.add("stem", search::Convolution{.out_channels = 64, .kernel_size = 3, .padding = 1}, {x});
+  x = builder.add("relu", search::Activation{search::ActivationKind::relu}, {stem});
+  const std::int32_t a = builder.add("a", search::Convolution{.out_channels = 64, .kernel_size = 3, .padding = 1}, {x});
+  x = builder.add("swish", search::Activation{search::ActivationKind::hard_swish}, {a});
+  const std::int32_t b = builder.add("b", search::Convolution{.out_channels = 64, .kernel_size = 3, .padding = 1}, {x});
+  x = builder.add("sum", search::Add{}, {b, x});
+  x = builder.add("pool", search::GlobalAveragePool{}, {x});
+  const std::int32_t classifier = builder.add("classifier", search::Linear{.out_features = 5}, {x});
+  torch::manual_seed(3);
+  NetworkModule module(builder.finish().value(), {0.3F, 0.4F, 0.5F}, {0.25F, 0.2F, 0.3F});
+  module.eval();
+  const ImageSplit split = random_images({3, 12, 12}, 64);
+  const torch::Tensor images = torch::rand({16, 3, 12, 12});
+  const Files integers(module, split);
+  EXPECT_LT(integers.int8.size(), 0.35 * static_cast<double>(integers.tflite.size()));
+  const torch::Tensor expected = run_tflite(integers.tflite, images, 5);
+  const auto error = [&](const Files& files) {
+    return (run_tflite(files.int8, images, 5) - expected).abs().mean().item<double>();
+  };
+  const double range = (expected.max() - expected.min()).item<double>();
+  EXPECT_LE(error(integers), 0.1 * range);
+  for (const std::set<std::int32_t>& float_layers :
+       {std::set{stem}, std::set{b}, std::set{classifier}, std::set{stem, a, b, classifier}}) {
+    const Files mixed(module, split, float_layers);
+    EXPECT_GT(mixed.int8.size(), integers.int8.size());
+    EXPECT_LE(error(mixed), 0.1 * range);
+  }
+  EXPECT_LT(error(Files(module, split, {stem, a, b, classifier})), error(integers));
 }
 
 TEST(TfliteWriterTest, RefusesWhatTheFormatCannotSay) {

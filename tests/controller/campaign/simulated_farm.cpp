@@ -12,6 +12,8 @@
 namespace finch::controller {
 namespace {
 
+constexpr double kTestIsHarder = 0.005;
+
 template <typename T>
 T need(std::expected<T, Error> value) {
   if (!value) throw std::runtime_error(value.error().message);
@@ -40,6 +42,11 @@ search::Cost cost_of(const protocol::SpaceSpec& spec, const search::Genotype& ge
 // A training's luck: another for each of five seeds in a row.
 double luck_of(std::uint64_t seed) {
   return -0.002 * static_cast<double>((seed - 1) * 3 % 5);
+}
+
+std::vector<std::string> formats_of(const protocol::TrainCandidate& spec) {
+  if (spec.formats().empty()) return {"onnx"};
+  return {spec.formats().begin(), spec.formats().end()};
 }
 
 // More computation and more training help, and every network has a talent of its own.
@@ -131,7 +138,9 @@ protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
     for (const std::string& precision : spec.precisions()) {
       auto& file = *result.mutable_exported_network()->add_files();
       file.set_precision(precision);
-      *file.mutable_artifact() = keep(Model{static_cast<double>(cost.macs), 0.1, precision}.text());
+      file.set_format(spec.format());
+      *file.mutable_artifact() =
+          keep(Model{static_cast<double>(cost.macs), 0.1, precision}.text() + " " + spec.format());
     }
   } else if (job.has_train_candidate()) {
     const auto& spec = job.train_candidate();
@@ -142,11 +151,15 @@ protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
     trained.set_seconds(10 * spec.recipe().epochs());
     *trained.mutable_checkpoint() =
         keep(std::format("weights of {} after {}", search::to_string(genotype), spec.recipe().epochs()));
-    for (const std::string& precision : spec.precisions()) {
-      auto& file = *trained.add_files();
-      file.set_precision(precision);
-      const double top1 = trained.validation_top1() - (precision == "int8" ? 0.012 : 0);
-      *file.mutable_artifact() = keep(Model{static_cast<double>(cost.macs), top1, precision}.text());
+    for (const std::string& format : formats_of(spec)) {
+      for (const std::string& precision : spec.precisions()) {
+        auto& file = *trained.add_files();
+        file.set_precision(precision);
+        file.set_format(format);
+        const double top1 = trained.validation_top1() - (precision == "int8" ? 0.012 : 0);
+        *file.mutable_artifact() = keep(Model{static_cast<double>(cost.macs), top1, precision}.text() + " " + format);
+        if (precision == "fp32") file.set_test_top1(top1 - kTestIsHarder);
+      }
     }
     if (spec.precisions_size() > 0) {
       auto& report = *trained.mutable_quantization();
@@ -182,7 +195,8 @@ protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
     *measurement.mutable_deploy() = job.measure().deploy();
     measurement.set_verdict("VALID");
     const auto slower = slowness_.find(job.measure().device());
-    const double ms = (0.01 + model.macs * (model.precision == "int8" ? 1.1e-6 : 1e-6)) *
+    const double speed = job.measure().deploy().runtime() == "openvino" ? 0.8 : 1;
+    const double ms = speed * (0.01 + model.macs * (model.precision == "int8" ? 1.1e-6 : 1e-6)) *
                       (slower == slowness_.end() ? 1 : slower->second);
     measurement.set_latency_median_ms(ms);
     measurement.set_latency_ci_low_ms(0.99 * ms);
@@ -199,7 +213,7 @@ protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
   } else if (job.has_evaluate()) {
     const auto model = Model::parse(read(artifacts_.path_of(job.evaluate().model().sha256())));
     auto& evaluation = *result.mutable_evaluation();
-    evaluation.set_top1(model.top1 - 0.005);
+    evaluation.set_top1(model.top1 - kTestIsHarder);
     evaluation.set_samples(200);
     if (model.precision == "int8") {
       evaluation.set_integer_layers(10);

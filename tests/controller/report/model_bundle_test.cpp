@@ -24,7 +24,7 @@ class ModelBundleTest : public testing::Test {
     bundle_.model = &result_.models[2];
     bundle_.file = &result_.models[2].files[1];
     bundle_.explanation = {"Chosen: c003 int8, the fastest of these."};
-    bundle_.onnx = root_ / "model";
+    bundle_.path = root_ / "model";
     bundle_.channels = 1;
     bundle_.height = 2;
     bundle_.width = 3;
