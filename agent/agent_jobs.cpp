@@ -77,7 +77,7 @@ AgentJobs::AgentJobs(AgentSettings settings)
 protocol::DeviceDescription AgentJobs::device() const {
   protocol::DeviceDescription now = device_;
   now.set_governor(read_device(settings_.files).governor());
-  now.set_state_hash(device_state_hash(now));
+  set_state_hashes(now);
   return now;
 }
 
@@ -130,7 +130,7 @@ protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protoco
     if (!rival) return failed(rival.error());
     settings.rival = *rival;
   }
-  const std::string state_hash = device().state_hash();
+  const std::string state_hash = state_hash_with(device(), job.deploy().runtime());
   if (const auto baseline = baselines_.of(state_hash)) settings.baseline_ms = baseline->reference_ms();
   auto outcome = measure(*model, job.deploy(), *tier, settings, context.stop_token());
   if (!outcome) return failed(outcome.error());
@@ -165,7 +165,7 @@ protocol::JobResult AgentJobs::run_calibrate(const protocol::Calibrate& job, pro
   deploy.set_provider("cpu");
   deploy.set_threads(1);
   deploy.set_batch(1);
-  const std::string state_hash = device().state_hash();
+  const std::string state_hash = state_hash_with(device(), job.runtime());
   const auto outcome = measure(file, deploy, *tier, settings_for(context), context.stop_token());
   if (!outcome) return failed(outcome.error());
   const protocol::Measurement& measured = outcome->measurement;

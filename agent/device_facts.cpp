@@ -175,18 +175,31 @@ void add_runtimes(protocol::DeviceDescription& device, const SystemFiles& files,
   } else {
     device.add_cannot_measure(obstacle);
   }
-  device.set_state_hash(device_state_hash(device));
+  set_state_hashes(device);
 }
 
-std::string device_state_hash(const protocol::DeviceDescription& device) {
+void set_state_hashes(protocol::DeviceDescription& device) {
   constexpr std::int64_t kMemoryStep = std::int64_t{64} << 20;
   protocol::DeviceDescription state = device;
   state.clear_name();
   state.clear_profile();
   state.clear_state_hash();
+  for (protocol::RuntimeDescription& runtime : *state.mutable_runtimes()) runtime.clear_state_hash();
   state.set_memory_bytes((device.memory_bytes() + kMemoryStep / 2) / kMemoryStep * kMemoryStep);
   // Fields in the order of their numbers and no maps: the same bytes for the same state.
-  return protocol::sha256_hex(state.SerializeAsString());
+  device.set_state_hash(protocol::sha256_hex(state.SerializeAsString()));
+  const auto runtimes = std::exchange(*state.mutable_runtimes(), {});
+  state.clear_cannot_measure();  // which may speak of other runtimes
+  for (int i = 0; i < runtimes.size(); ++i) {
+    *state.mutable_runtimes() = {};
+    *state.add_runtimes() = runtimes[i];
+    device.mutable_runtimes(i)->set_state_hash(protocol::sha256_hex(state.SerializeAsString()));
+  }
+}
+
+std::string state_hash_with(const protocol::DeviceDescription& device, std::string_view runtime) {
+  const auto found = std::ranges::find(device.runtimes(), runtime, &protocol::RuntimeDescription::name);
+  return found == device.runtimes().end() ? "" : found->state_hash();
 }
 
 std::string host_id(const SystemFiles& files) {

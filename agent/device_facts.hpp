@@ -31,9 +31,11 @@ std::expected<protocol::RuntimeDescription, Error> probe_runtime(const Inference
 // sensor, so it takes up to three seconds.
 std::string energy_obstacle(const SystemFiles& files, const PowerSettings& power);
 
-// SHA-256 over all of the description but name, profile and the hash itself. Memory counts in steps of 64 MiB, because
-// what the kernel keeps for itself varies between boots.
-std::string device_state_hash(const protocol::DeviceDescription& device);
+// Sets the state hashes of the device and of each of its runtimes: see job.proto. Memory counts in steps of 64 MiB,
+// because what the kernel keeps for itself varies between boots.
+void set_state_hashes(protocol::DeviceDescription& device);
+// Of the runtime on this device; empty: the device does not have it.
+std::string state_hash_with(const protocol::DeviceDescription& device, std::string_view runtime);
 
 // The same for all workers on one machine, also in containers and network namespaces of it; another after a reboot.
 std::string host_id(const SystemFiles& files);

@@ -36,7 +36,7 @@ std::expected<HandDesigned, Error> network_of(CampaignConfig config, const proto
 DeployedKind deployment_of(const BaselineConfig& baseline, const DeployConfig& deploy) {
   const std::string precision = baseline.file ? kOfAFile : deploy.precision;
   if (!baseline.file) return {precision, deploy.runtime};
-  const auto format = protocol::model_format(*baseline.file);
+  const std::string_view format = baseline.file->ends_with(".tflite") ? "tflite" : "onnx";
   const bool read = protocol::format_read_by(deploy.runtime) == format;
   return {precision, read ? deploy.runtime : std::string(protocol::usual_runtime(format))};
 }

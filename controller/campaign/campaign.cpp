@@ -7,6 +7,7 @@
 #include "controller/campaign/campaign_run.hpp"
 #include "controller/campaign/deployed_kind.hpp"
 #include "controller/campaign/extension.hpp"
+#include "controller/campaign/measuring.hpp"
 #include "controller/campaign/space_spec.hpp"
 #include "controller/farm/patience.hpp"
 #include "protocol/artifact_store.hpp"
@@ -191,7 +192,10 @@ CampaignRun::Step CampaignRun::meet_device(const DeviceConfig& wanted, const pro
   if (auto checked = check_device(wanted, device); !checked) return checked;
   met_.insert(wanted.name);
   const auto known = state_.devices.find(wanted.name);
-  if (known != state_.devices.end() && known->second.state_hash() == device.state_hash()) return {};
+  if (known != state_.devices.end() && std::ranges::all_of(campaign_runtimes(state_.config), [&](const std::string& runtime) {
+        return device_state(known->second, runtime) == device_state(device, runtime);
+      }))
+    return {};
   if (known != state_.devices.end()) {
     const std::string text = std::format(
         "device {} changed while the campaign stood still (its system, its settings or its runtime): measurements "

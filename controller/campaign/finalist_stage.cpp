@@ -193,7 +193,9 @@ JobRequest CampaignRun::test_of(const protocol::ArtifactRef& model, const std::s
   JobRequest request{.job = {},
                      .target = device.name,
                      .priority = 30,
-                     .depends_on = state_.data->data_hash() + state_.devices.at(device.name).state_hash(),
+                     .depends_on = state_.data->data_hash() +
+                                   device_state(state_.devices.at(device.name),
+                                                deployed_kind(kind, state_.config.deploy).runtime),
                      .description = std::format("testing {} ({})", what, kind)};
   protocol::Evaluate& job = *request.job.mutable_evaluate();
   *job.mutable_model() = model;

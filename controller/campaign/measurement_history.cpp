@@ -20,8 +20,8 @@ void keep_latest(std::vector<CostSample>& samples, std::size_t count) {
 
 std::string deployed_on(const protocol::Measure& job) {
   const protocol::Deploy& deploy = job.deploy();
-  return std::format("{}, {} {}, {} threads, batch {}", job.device(), deploy.provider(), deploy.precision(),
-                     deploy.threads(), deploy.batch());
+  return std::format("{}, {} {} {}, {} threads, batch {}", job.device(), deploy.runtime(), deploy.provider(),
+                     deploy.precision(), deploy.threads(), deploy.batch());
 }
 
 bool is_of_now(const FinishedJob& job, const protocol::Measure& measured, const protocol::DeviceDescription& device,
@@ -31,7 +31,7 @@ bool is_of_now(const FinishedJob& job, const protocol::Measure& measured, const 
   JobRequest request;
   *request.job.mutable_measure() = measured;
   for (int attempt = 1; attempt <= kMeasurementAttempts; ++attempt) {
-    request.depends_on = state_of_attempt(device, attempt);
+    request.depends_on = state_of_attempt(device, deploy.runtime(), attempt);
     if (job_key(request) == job.key) return true;
   }
   return false;

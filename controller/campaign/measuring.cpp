@@ -1,5 +1,6 @@
 #include "controller/campaign/measuring.hpp"
 
+#include <algorithm>
 #include <format>
 
 namespace finch::controller {
@@ -16,8 +17,13 @@ double tier_seconds(const std::string& tier, bool energy) {
   return tier == "stability" ? certify + 690 : certify;  // the curve, the soak, three launches
 }
 
-std::string state_of_attempt(const protocol::DeviceDescription& device, int attempt) {
-  return device.state_hash() + (attempt > 1 ? std::format(" attempt {}", attempt) : "");
+std::string device_state(const protocol::DeviceDescription& device, const std::string& runtime) {
+  const auto found = std::ranges::find(device.runtimes(), runtime, &protocol::RuntimeDescription::name);
+  return found == device.runtimes().end() || found->state_hash().empty() ? device.state_hash() : found->state_hash();
+}
+
+std::string state_of_attempt(const protocol::DeviceDescription& device, const std::string& runtime, int attempt) {
+  return device_state(device, runtime) + (attempt > 1 ? std::format(" attempt {}", attempt) : "");
 }
 
 CostSample cost_sample(const search::Genotype& genotype, const protocol::Measurement& measurement) {

@@ -14,8 +14,10 @@ inline constexpr int kMeasurementAttempts = 3;  // an INVALID measurement is tak
 // energy pass.
 double tier_seconds(const std::string& tier, bool energy);
 
+// The device state that a result with this runtime depends on.
+std::string device_state(const protocol::DeviceDescription& device, const std::string& runtime);
 // What the result of the n-th attempt, from 1, depends on beside the job; see JobRequest::depends_on.
-std::string state_of_attempt(const protocol::DeviceDescription& device, int attempt);
+std::string state_of_attempt(const protocol::DeviceDescription& device, const std::string& runtime, int attempt);
 
 CostSample cost_sample(const search::Genotype& genotype, const protocol::Measurement& measurement);
 

@@ -294,7 +294,8 @@ std::expected<std::optional<JobOutcome>, Error> CampaignRun::measure(const proto
     JobRequest request{.job = {},
                        .target = device.name,
                        .priority = 40,
-                       .depends_on = state_of_attempt(state_.devices.at(device.name), attempt),
+                       .depends_on = state_of_attempt(state_.devices.at(device.name),
+                                                        deployed_kind(kind, state_.config.deploy).runtime, attempt),
                        .description = std::format("measuring {} ({}, {})", what, kind, tier)};
     protocol::Measure& job = *request.job.mutable_measure();
     *job.mutable_model() = model;

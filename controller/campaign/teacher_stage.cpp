@@ -2,6 +2,7 @@
 #include <format>
 
 #include "controller/campaign/campaign_run.hpp"
+#include "controller/campaign/measuring.hpp"
 #include "controller/campaign/teacher_source.hpp"
 #include "protocol/artifact_store.hpp"
 
@@ -47,7 +48,7 @@ std::expected<std::optional<protocol::ArtifactRef>, Error> CampaignRun::answers_
   JobRequest asking{.job = {},
                     .target = device.name,
                     .priority = kPriority,
-                    .depends_on = state_.data->data_hash() + state_.devices.at(device.name).state_hash(),
+                    .depends_on = state_.data->data_hash() + device_state(state_.devices.at(device.name), "onnxruntime"),
                     .description = "asking the teacher on " + device.name};
   protocol::ComputeLogits& job = *asking.job.mutable_compute_logits();
   *job.mutable_model() = model;

@@ -3,6 +3,7 @@
 
 #include "controller/campaign/campaign_run.hpp"
 #include "controller/campaign/deployed_kind.hpp"
+#include "controller/campaign/measuring.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/random_hex.hpp"
 
@@ -97,7 +98,8 @@ std::expected<std::vector<FileCheck>, Error> CampaignRun::verify(const Home& hom
         MeasurementInfo now = measurement_info(measured->measurement());
         if (const std::string text = difference(then, now); !text.empty())
           check.differences.push_back(then.device + ": " + text);
-        if (measured->measurement().device_state_hash() != state_.devices.at(device.name).state_hash())
+        const std::string state = device_state(state_.devices.at(device.name), then.deploy.runtime);
+        if (measured->measurement().device_state_hash() != state)
           check.differences.push_back(then.device + ": its system, settings or runtime changed since");
         check.measurements.emplace_back(then, std::move(now));
       }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "controller/campaign/constraints.hpp"
+#include "controller/campaign/measuring.hpp"
 #include "controller/campaign/space_spec.hpp"
 #include "controller/cli/commands.hpp"
 #include "controller/cli/farm_host.hpp"
@@ -91,7 +92,7 @@ struct Planner {
           .job = {},
           .target = device.name,
           .priority = 70,
-          .depends_on = description->state_hash(),
+          .depends_on = device_state(*description, config.deploy.runtime),
           .description = std::format("Measuring it on {} ({})", device.name, config.measure.search_tier)};
       protocol::Measure& job = *request.job.mutable_measure();
       *job.mutable_model() = file->exported_network().files(0).artifact();

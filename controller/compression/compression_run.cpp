@@ -204,7 +204,7 @@ std::expected<protocol::Evaluation, Error> CompressionRun::evaluate(std::size_t 
   JobRequest request{.job = {},
                      .target = device,
                      .priority = 85,
-                     .depends_on = state_.data->data_hash() + state_.device->state_hash(),
+                     .depends_on = state_.data->data_hash() + device_state(*state_.device, deploy(index).runtime()),
                      .description = std::format("{} {} on {}", what, state_.steps[index].step, device)};
   protocol::Evaluate& job = *request.job.mutable_evaluate();
   *job.mutable_model() = state_.steps[index].model->file().artifact();
@@ -239,7 +239,7 @@ CompressionRun::Step CompressionRun::measure(std::size_t index, const Home& home
     JobRequest request{.job = {},
                        .target = device,
                        .priority = 90,
-                       .depends_on = state_of_attempt(*state_.device, attempt),
+                       .depends_on = state_of_attempt(*state_.device, deploy(index).runtime(), attempt),
                        .description = std::format("Measuring {} on {} ({})", step.step, device, state_.config.tier)};
     protocol::Measure& job = *request.job.mutable_measure();
     *job.mutable_model() = step.model->file().artifact();

@@ -118,7 +118,7 @@ TEST_F(AgentJobsTest, MeasuresASmallModel) {
   EXPECT_GT(m.load_peak_bytes(), 0);
   EXPECT_GT(m.run_peak_bytes(), 0);
   EXPECT_FALSE(m.has_energy_gross_mj());
-  EXPECT_EQ(m.device_state_hash(), jobs_.device().state_hash());
+  EXPECT_EQ(m.device_state_hash(), jobs_.device().runtimes(0).state_hash());
   EXPECT_EQ(m.artifact_sha256(), *protocol::sha256_of_file(reference_model()));
   EXPECT_EQ(m.raw().size_bytes(), m.runs() * 8);
   const std::string raw = read_whole(context_.output_folder() / m.raw().sha256());

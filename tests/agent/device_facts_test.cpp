@@ -75,22 +75,46 @@ TEST_F(Pi4, WithoutARuntimeMeasuresNothingAndSaysWhy) {
 }
 
 TEST_F(Pi4, StateHashFollowsWhatMattersAndNothingElse) {
+  const auto hash_of = [](protocol::DeviceDescription device) {
+    set_state_hashes(device);
+    return device.state_hash();
+  };
   protocol::DeviceDescription device = read_device(files());
-  const std::string hash = device_state_hash(device);
+  const std::string hash = hash_of(device);
   device.set_name("pi-4-kitchen");
   device.set_profile("raspberry-pi-4");
   device.set_state_hash(hash);
   device.set_memory_bytes(device.memory_bytes() + 4096);  // another boot
-  EXPECT_EQ(device_state_hash(device), hash);
+  EXPECT_EQ(hash_of(device), hash);
   protocol::DeviceDescription other = device;
   other.set_governor("performance");
-  EXPECT_NE(device_state_hash(other), hash);
+  EXPECT_NE(hash_of(other), hash);
   other = device;
   other.add_runtimes()->set_version("1.22.0");
-  EXPECT_NE(device_state_hash(other), hash);
+  EXPECT_NE(hash_of(other), hash);
   other = device;
   other.set_kernel("6.12.26");
-  EXPECT_NE(device_state_hash(other), hash);
+  EXPECT_NE(hash_of(other), hash);
+}
+
+TEST_F(Pi4, ARuntimesStateHashFollowsNoOtherRuntime) {
+  protocol::DeviceDescription device = read_device(files());
+  add_runtimes(device, files(), runtime_launcher(), {{"onnxruntime", "/opt/ort"}}, {});
+  protocol::DeviceDescription more = device;
+  more.add_runtimes()->set_name("openvino");
+  more.mutable_runtimes(1)->set_version("2026.4.1");
+  more.add_cannot_measure("with another runtime: it does not load");
+  set_state_hashes(more);
+  EXPECT_THAT(state_hash_with(more, "onnxruntime"), SizeIs(64));
+  EXPECT_EQ(state_hash_with(more, "onnxruntime"), state_hash_with(device, "onnxruntime"));
+  EXPECT_NE(state_hash_with(more, "openvino"), state_hash_with(more, "onnxruntime"));
+  EXPECT_EQ(state_hash_with(more, "litert"), "");
+  const std::string before = state_hash_with(more, "openvino");
+  more.mutable_runtimes(1)->set_version("2026.5.0");
+  more.set_kernel("6.12.26");
+  set_state_hashes(more);
+  EXPECT_NE(state_hash_with(more, "openvino"), before);
+  EXPECT_NE(state_hash_with(more, "onnxruntime"), state_hash_with(device, "onnxruntime"));
 }
 
 TEST_F(Pi4, FactsArePrintedForPeopleAndPrograms) {
