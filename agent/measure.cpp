@@ -261,6 +261,12 @@ std::expected<MeasureOutcome, Error> verdict_on(const Error& error, const protoc
   *measurement.mutable_deploy() = deploy;
   measurement.set_verdict("INVALID");
   measurement.add_reasons(error.message);
+  if (deploy.provider() != "cpu") {
+    measurement.add_reasons(
+        std::format("it ran with provider {0} of {1}: provider cpu, or another build (--{1} PATH), "
+                    "may do better",
+                    deploy.provider(), deploy.runtime()));
+  }
   measurement.set_seconds(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   return outcome;
 }

@@ -192,7 +192,8 @@ CampaignRun::Step CampaignRun::meet_device(const DeviceConfig& wanted, const pro
   if (auto checked = check_device(wanted, device); !checked) return checked;
   met_.insert(wanted.name);
   const auto known = state_.devices.find(wanted.name);
-  if (known != state_.devices.end() && std::ranges::all_of(campaign_runtimes(state_.config), [&](const std::string& runtime) {
+  if (known != state_.devices.end() &&
+      std::ranges::all_of(campaign_runtimes(state_.config), [&](const std::string& runtime) {
         return device_state(known->second, runtime) == device_state(device, runtime);
       }))
     return {};

@@ -190,13 +190,13 @@ CampaignRun::Step CampaignRun::measure_kind(FinalistState& finalist, const std::
 
 JobRequest CampaignRun::test_of(const protocol::ArtifactRef& model, const std::string& kind, const std::string& what,
                                 const DeviceConfig& device) const {
-  JobRequest request{.job = {},
-                     .target = device.name,
-                     .priority = 30,
-                     .depends_on = state_.data->data_hash() +
-                                   device_state(state_.devices.at(device.name),
-                                                deployed_kind(kind, state_.config.deploy).runtime),
-                     .description = std::format("testing {} ({})", what, kind)};
+  JobRequest request{
+      .job = {},
+      .target = device.name,
+      .priority = 30,
+      .depends_on = state_.data->data_hash() +
+                    device_state(state_.devices.at(device.name), deployed_kind(kind, state_.config.deploy).runtime),
+      .description = std::format("testing {} ({})", what, kind)};
   protocol::Evaluate& job = *request.job.mutable_evaluate();
   *job.mutable_model() = model;
   *job.mutable_test_set() = state_.data->test_set();

@@ -184,7 +184,8 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
         continue;
       }
       complete.push_back(&finalist);
-      points.push_back(state_.objectives(accuracies, finalist.by_device(config), state_.candidates.at(finalist.id).cost));
+      points.push_back(
+          state_.objectives(accuracies, finalist.by_device(config), state_.candidates.at(finalist.id).cost));
     }
   }
   const auto fronts = search::non_dominated_sort(points);

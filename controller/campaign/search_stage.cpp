@@ -252,7 +252,8 @@ CampaignRun::Step CampaignRun::screen(CandidateState& candidate, const DeviceCon
     if (!*exported) return {};
     if ((*exported)->result.has_failure()) return fail(candidate, (*exported)->result.failure().message());
     const auto* file = file_of((*exported)->result.exported_network().files(), {precision, runtime});
-    if (file == nullptr) return fail(candidate, std::format("the trainer exported no {} file for {}", precision, runtime));
+    if (file == nullptr)
+      return fail(candidate, std::format("the trainer exported no {} file for {}", precision, runtime));
     auto measured = measure(file->artifact(), kind_name({precision, runtime}, state_.config.deploy), device,
                             state_.config.measure.search_tier, std::format("candidate {}", candidate.id));
     if (!measured) return std::unexpected(measured.error());
@@ -295,7 +296,7 @@ std::expected<std::optional<JobOutcome>, Error> CampaignRun::measure(const proto
                        .target = device.name,
                        .priority = 40,
                        .depends_on = state_of_attempt(state_.devices.at(device.name),
-                                                        deployed_kind(kind, state_.config.deploy).runtime, attempt),
+                                                      deployed_kind(kind, state_.config.deploy).runtime, attempt),
                        .description = std::format("measuring {} ({}, {})", what, kind, tier)};
     protocol::Measure& job = *request.job.mutable_measure();
     *job.mutable_model() = model;

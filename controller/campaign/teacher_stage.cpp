@@ -45,11 +45,12 @@ std::expected<std::optional<protocol::ArtifactRef>, Error> CampaignRun::answers_
     return std::unexpected(Error{"the teacher: " + (*images)->result.failure().message()});
 
   const DeviceConfig& device = state_.config.devices.front();
-  JobRequest asking{.job = {},
-                    .target = device.name,
-                    .priority = kPriority,
-                    .depends_on = state_.data->data_hash() + device_state(state_.devices.at(device.name), "onnxruntime"),
-                    .description = "asking the teacher on " + device.name};
+  JobRequest asking{
+      .job = {},
+      .target = device.name,
+      .priority = kPriority,
+      .depends_on = state_.data->data_hash() + device_state(state_.devices.at(device.name), "onnxruntime"),
+      .description = "asking the teacher on " + device.name};
   protocol::ComputeLogits& job = *asking.job.mutable_compute_logits();
   *job.mutable_model() = model;
   *job.mutable_images() = (*images)->result.exported_images().images();

@@ -1,7 +1,7 @@
-#include <dlfcn.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 #include <format>
 #include <nlohmann/json.hpp>
@@ -30,15 +30,35 @@ Finding program(const std::string& name) {
   return {name, State::missing, std::format("{} is not there; build it: scripts/build {}", path.string(), name)};
 }
 
-Finding runtime_library() {
-  for (const char* name : {"libonnxruntime.so.1.21", "libonnxruntime.so.1", "libonnxruntime.so"}) {
-    if (void* library = ::dlopen(name, RTLD_LAZY | RTLD_LOCAL)) {
-      ::dlclose(library);
-      return {"ONNX Runtime", State::ok, name};
-    }
+// What the agent of this machine says; one runtime is enough.
+std::vector<Finding> runtimes() {
+  const std::string command =
+      std::format("'{}' runtimes --json 2>/dev/null", (program_folder() / "finch-agent").string());
+  std::string text;
+  if (FILE* agent = ::popen(command.c_str(), "r")) {
+    std::array<char, 4096> part{};
+    while (const std::size_t count = std::fread(part.data(), 1, part.size(), agent)) text.append(part.data(), count);
+    ::pclose(agent);
   }
-  return {"ONNX Runtime", State::missing,
-          "no libonnxruntime.so found; install it: scripts/setup run, or apt install libonnxruntime1.21"};
+  const auto listed = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!listed.is_object()) return {{"runtimes", State::missing, "the agent does not say; try: finch-agent runtimes"}};
+  std::vector<Finding> findings;
+  bool any = false;
+  for (const auto& runtime : listed.at("runtimes")) {
+    const bool found = runtime.at("found");
+    any = any || found;
+    const auto words = [&](const char* key) {
+      return runtime.at(key).is_null() ? "" : runtime.at(key).get<std::string>();
+    };
+    findings.push_back({words("name"), found ? State::ok : State::warning,
+                        found                      ? std::format("{} in {}", words("version"), words("library"))
+                        : words("library").empty() ? "not here; install it: " + words("install")
+                                                   : words("problem")});
+  }
+  for (Finding& finding : findings) {
+    if (!any) finding.state = State::missing;
+  }
+  return findings;
 }
 
 Finding data_set() {
@@ -58,7 +78,9 @@ Finding disk(const std::filesystem::path& folder) {
 }
 
 std::vector<Finding> examine() {
-  std::vector<Finding> findings = {program("finch-agent"), program("finch-trainer"), runtime_library(), data_set()};
+  std::vector<Finding> findings = {program("finch-agent"), program("finch-trainer")};
+  for (Finding& runtime : runtimes()) findings.push_back(std::move(runtime));
+  findings.push_back(data_set());
   const auto profiles = profile_names();
   findings.push_back({"device profiles", profiles.empty() ? State::missing : State::ok,
                       profiles.empty() ? profiles_folder().string() + " holds none; set FINCH_PROFILES"

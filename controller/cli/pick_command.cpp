@@ -92,9 +92,10 @@ ExitCode pick(const PickOptions& options) {
   const FrontModel& model = *choice->chosen.model;
   const ModelFile& file = *choice->chosen.file;
   const std::filesystem::path run = options.run;
-  const std::filesystem::path folder = options.output.empty()
-                                           ? run / std::format("pick-{}-{}{}", model.id, file.precision, is_tflite(file) ? "-tflite" : "")
-                                           : std::filesystem::path(options.output);
+  const std::filesystem::path folder =
+      options.output.empty()
+          ? run / std::format("pick-{}-{}{}", model.id, file.precision, is_tflite(file) ? "-tflite" : "")
+          : std::filesystem::path(options.output);
   const auto hash = protocol::sha256_of_file(run / file.path);
   if (!hash || *hash != file.sha256)
     return fail({(run / file.path).string() + ": this is not the file that was measured, or it cannot be read"});

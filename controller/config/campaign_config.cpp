@@ -278,8 +278,8 @@ void read_rest(TomlReader& reader, CampaignConfig& config) {
     }
   }
   const auto reads_tflite = [](const std::string& name) { return name == "litert"; };
-  if (config.train.trainer == "command" && (reads_tflite(config.deploy.runtime) ||
-                                            std::ranges::any_of(config.finalists.runtimes, reads_tflite)))
+  if (config.train.trainer == "command" &&
+      (reads_tflite(config.deploy.runtime) || std::ranges::any_of(config.finalists.runtimes, reads_tflite)))
     finalists.complain("runtimes", "a program of your own gives ONNX files, which litert does not read");
   finalists.read("accuracy_tolerance", config.finalists.accuracy_tolerance, 0.01, 100);
   finalists.done();

@@ -126,7 +126,7 @@ struct FinalistConfig {
   std::int64_t count = 6;
   std::int64_t seeds = 1;  // each is trained so often; the one of median validation accuracy is deployed
   std::vector<std::string> runtimes = {};  // that finalists are measured and tested with beside deploy.runtime
-  double accuracy_tolerance = 0.5;    // points of top-1 by which a deployed file may differ from what it should give
+  double accuracy_tolerance = 0.5;  // points of top-1 by which a deployed file may differ from what it should give
 };
 
 struct DeployConfig {

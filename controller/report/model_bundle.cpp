@@ -109,9 +109,10 @@ std::expected<void, Error> write_bundle(const Bundle& bundle, const std::filesys
   std::string labels;
   for (const std::string& name : result.class_names) labels += name + "\n";
   nlohmann::ordered_json expected = nlohmann::ordered_json::array();
-  std::vector<std::pair<std::string, std::string>> files = {{"labels.txt", labels},
-                                                            {"card.md", model_card(bundle)},
-                                                            {"run.py", with_shape(tflite ? kPythonTflite : kPython, bundle)}};
+  std::vector<std::pair<std::string, std::string>> files = {
+      {"labels.txt", labels},
+      {"card.md", model_card(bundle)},
+      {"run.py", with_shape(tflite ? kPythonTflite : kPython, bundle)}};
   if (!tflite) files.emplace_back("run.cpp", with_shape(kCpp, bundle));
   for (const BundleImage& image : bundle.images) {
     const std::string name = std::format("image-{}.f32", expected.size() + 1);

@@ -24,7 +24,7 @@ struct Bundle {
   const FrontModel* model = nullptr;
   const ModelFile* file = nullptr;
   std::vector<std::string> explanation;  // why this one
-  std::filesystem::path path;  // of the file
+  std::filesystem::path path;            // of the file
   std::optional<std::filesystem::path> safetensors;
   std::int64_t channels = 0, height = 0, width = 0;
   std::vector<BundleImage> images;

@@ -84,7 +84,8 @@ std::string evaluations_csv(const CampaignResult& result) {
 std::string front_csv(const CampaignResult& result) {
   std::string text =
       "id,precision,top1,samples,split,device,tier,verdict,threads,batch,median_ms,ci_low_ms,ci_high_ms,p90_ms,p99_ms,"
-      "load_peak_bytes,run_peak_bytes,size_bytes,parameters,macs,space,genotype,path,sha256,top1_ci_low,top1_ci_high,runtime\n";
+      "load_peak_bytes,run_peak_bytes,size_bytes,parameters,macs,space,genotype,path,sha256,top1_ci_low,top1_ci_high,"
+      "runtime\n";
   for (const FrontModel& model : result.models) {
     std::string genotype;
     for (const int choice : model.genotype) genotype += (genotype.empty() ? "" : " ") + std::to_string(choice);
@@ -100,9 +101,9 @@ std::string front_csv(const CampaignResult& result) {
       const std::string head = std::format("{},{},{}", csv_field(model.id), file.precision, accuracy);
       if (file.measurements.empty()) text += head + ",,,,,,,,,,,,," + tail + ",\n";
       for (const MeasurementInfo& m : file.measurements) {
-        text += std::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", head, csv_field(m.device), m.tier, m.verdict,
-                            m.deploy.threads, m.deploy.batch, m.median_ms, m.ci_low_ms, m.ci_high_ms, m.p90_ms,
-                            m.p99_ms, m.load_peak_bytes, m.run_peak_bytes, tail, m.deploy.runtime);
+        text += std::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", head, csv_field(m.device), m.tier,
+                            m.verdict, m.deploy.threads, m.deploy.batch, m.median_ms, m.ci_low_ms, m.ci_high_ms,
+                            m.p90_ms, m.p99_ms, m.load_peak_bytes, m.run_peak_bytes, tail, m.deploy.runtime);
       }
     }
   }

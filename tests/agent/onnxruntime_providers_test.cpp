@@ -48,7 +48,10 @@ TEST_P(OptionalProvider, MeasuresOrSaysWhyNot) {
   EXPECT_EQ(outcome->measurement.deploy().provider(), provider);
   if (outcome->measurement.latency_median_ms() == 0) {
     EXPECT_EQ(outcome->measurement.verdict(), "INVALID");
-    EXPECT_FALSE(outcome->measurement.reasons().empty());
+    EXPECT_THAT(
+        outcome->measurement.reasons(),
+        ElementsAre(HasSubstr("killed by signal"), AllOf(HasSubstr("with provider " + provider + " of onnxruntime"),
+                                                         HasSubstr("provider cpu"), HasSubstr("--onnxruntime PATH"))));
   }
 }
 

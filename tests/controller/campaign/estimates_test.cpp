@@ -109,7 +109,7 @@ TEST_F(EstimatesTest, AnotherDevicesMeasurementsAreAStart) {
   ASSERT_EQ(history->data.at("others").size(), 1u);
   const auto first = std::ranges::find(log, "estimated", &Event::type);
   ASSERT_NE(first, log.end());
-  EXPECT_EQ(first->data.at("similar"), "local, cpu fp32, 1 threads, batch 1");
+  EXPECT_EQ(first->data.at("similar"), "local, onnxruntime cpu fp32, 1 threads, batch 1");
   EXPECT_GE(first->data.at("rank_correlation"), 0.9);
   EXPECT_GE(first->data.at("within_tenth"), 0.8);
 }

@@ -95,8 +95,10 @@ class Doctor(CommandLine):
     def test_says_what_is_there(self):
         done = self.finch("doctor", "--json")
         findings = {finding["what"]: finding for finding in json.loads(done.stdout)}
-        for program in ("finch-agent", "finch-trainer", "ONNX Runtime", "device profiles"):
+        for program in ("finch-agent", "finch-trainer", "onnxruntime", "device profiles"):
             self.assertEqual(findings[program]["state"], "ok", findings[program])
+        for runtime in ("openvino", "litert"):
+            self.assertIn(findings[runtime]["state"], ("ok", "warning"), findings[runtime])
         self.assertEqual(done.returncode, DONE)
         self.assertIn(str(self.folder / "home"), self.finch("doctor").stdout)
 
