@@ -71,6 +71,23 @@ TEST_F(SeveralRuntimes, TheSearchMayUseAnother) {
   }
 }
 
+TEST_F(SeveralRuntimes, EachMeasuresEveryCandidateWhereAsked) {
+  const CampaignResult result =
+      finish("run", with("runtimes = [\"openvino\", \"litert\"]\n", "[measure]\nevery_runtime = true\n"));
+  int screens = 0;
+  for (const Event& event : events("run")) {
+    if (event.type != "screened") continue;
+    ++screens;
+    const auto& latencies = event.data.at("latency_ms");
+    ASSERT_EQ(latencies.size(), 3U);
+    EXPECT_LT(latencies.at("openvino"), latencies.at("onnxruntime"));
+    EXPECT_EQ(event.data.at("result").at("deploy").at("runtime"), "openvino");
+    EXPECT_EQ(event.data.at("result").at("latencyMedianMs"), latencies.at("openvino"));
+  }
+  EXPECT_GE(screens, 8);
+  for (const FrontModel& model : result.models) EXPECT_THAT(model.notes, Contains(HasSubstr("fastest here: openvino")));
+}
+
 TEST_F(SeveralRuntimes, OneThatTheDeviceLacksIsNamedWithItsCommand) {
   farm.device.clear_runtimes();
   farm.device.add_runtimes()->set_name("onnxruntime");
