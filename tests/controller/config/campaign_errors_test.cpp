@@ -30,7 +30,7 @@ const BadCampaign kBad[] = {
     {"MisspeltKeyOfALongName", GOOD "[train]\nlearningrate = 0.1\n",
      "campaign.toml:6: key 'train.learningrate' is not known; did you mean 'train.learning_rate'?"},
     {"UnknownKey", GOOD "[finalists]\nzebra = 1\n",
-     "campaign.toml:6: key 'finalists.zebra' is not known; known: count, seeds"},
+     "campaign.toml:6: key 'finalists.zebra' is not known; known: accuracy_tolerance, count, runtimes, seeds"},
     {"MisspeltTable", GOOD "[trian]\nepochs = 1\n", "campaign.toml:5: 'trian' is not known; did you mean 'train'?"},
     {"UnknownTable", GOOD "[zebra-stripes]\n",
      "campaign.toml:5: 'zebra-stripes' is not known; known: baseline, budget, campaign, constraints, data, deploy, "
@@ -112,7 +112,7 @@ const BadCampaign kBad[] = {
     {"MisspeltPrecision", GOOD "[deploy]\nprecision = \"int-8\"\n",
      "campaign.toml:6: deploy.precision: 'int-8' is not known; did you mean 'int8'?"},
     {"UnknownRuntime", GOOD "[deploy]\nruntime = \"tensorflow\"\n",
-     "campaign.toml:6: deploy.runtime: 'tensorflow' is not known; known: onnxruntime, openvino, litert"},
+     "campaign.toml:6: deploy.runtime: 'tensorflow' is not known; known: litert, onnxruntime, openvino"},
     {"UnknownRuntimeOfFinalists", GOOD "[finalists]\nruntimes = [\"tensorflow\"]\n",
      "campaign.toml:6: finalists.runtimes: 'tensorflow' is not a runtime; use onnxruntime, openvino or litert"},
     {"RuntimeTwice", GOOD "[finalists]\nruntimes = [\"onnxruntime\"]\n",
