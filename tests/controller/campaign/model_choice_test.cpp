@@ -42,6 +42,27 @@ TEST(ModelChoiceTest, TheFastestThatIsNotToldFromTheMostAccurate) {
   EXPECT_THAT(choice->explanation.back(), HasSubstr("x as fast as c006 fp32"));
 }
 
+TEST(ModelChoiceTest, OfSeveralRuntimesTheFastestCounts) {
+  CampaignResult result = tested();
+  const double before = latency_of(result.models[5].files[0], "local");
+  for (FrontModel& model : result.models) {
+    for (ModelFile& file : model.files) {
+      MeasurementInfo other = file.measurements.front();
+      other.deploy.runtime = "openvino";
+      other.median_ms /= 2;
+      other.ci_low_ms /= 2;
+      other.ci_high_ms /= 2;
+      file.measurements.push_back(other);
+    }
+  }
+  EXPECT_DOUBLE_EQ(latency_of(result.models[5].files[0], "local"), before / 2);
+  const auto choice =
+      choose_model(result, {.latency_ms = 0.75 * before, .memory_bytes = {}, .accuracy = {}, .device = "local"});
+  ASSERT_TRUE(choice) << choice.error().message;
+  EXPECT_EQ(choice->most_accurate.name(), "c006 fp32");
+  EXPECT_THAT(choice->explanation, Contains(HasSubstr("Fastest on local with openvino: ")));
+}
+
 TEST(ModelChoiceTest, LimitsExcludeWithTheirReasons) {
   const CampaignResult result = tested();
   const double latency = result.models[2].files[0].measurements[0].ci_high_ms;

@@ -65,6 +65,16 @@ TEST_F(ModelBundleTest, HoldsAllThatADeploymentNeeds) {
   EXPECT_FALSE(std::filesystem::exists(root_ / "bundle/weights.safetensors"));
 }
 
+TEST_F(ModelBundleTest, OfTensorFlowLiteHasItsRunner) {
+  result_.models[2].files[1].path = "models/c003-int8.tflite";
+  ASSERT_TRUE(write_bundle(bundle_, root_ / "bundle"));
+  EXPECT_EQ(read("model.tflite"), "an ONNX file");
+  EXPECT_THAT(read("run.py"), AllOf(HasSubstr("ai_edge_litert"), HasSubstr("reshape(1, 1, 2, 3)")));
+  EXPECT_FALSE(std::filesystem::exists(root_ / "bundle/run.cpp"));
+  EXPECT_THAT(read("card.md"), AllOf(HasSubstr("float32 `[N, 2, 3, 1]`"), HasSubstr("`model.tflite`, SHA-256"),
+                                     HasSubstr("`run.py`: a minimal program"), Not(HasSubstr("run.cpp"))));
+}
+
 TEST_F(ModelBundleTest, TheCardSaysWhatTheModelIs) {
   const std::string card = model_card(bundle_);
   EXPECT_THAT(card, HasSubstr("| top1 | 87.00 % | 86.30 to 87.70 % |"));
