@@ -2,20 +2,17 @@
 #pragma once
 
 #include <expected>
-#include <filesystem>
-#include <functional>
 
 #include "protocol/farm.pb.h"
 #include "trainer/dataset.hpp"
 #include "trainer/error.hpp"
 #include "trainer/job_output.hpp"
+#include "trainer/job_settings.hpp"
 
 namespace finch::trainer {
 
-// Where an artifact that came with the job lies.
-using ArtifactPath = std::function<std::expected<std::filesystem::path, Error>(const protocol::ArtifactRef& artifact)>;
-
-// Errors: a file that is no model, or one for other images or classes than the data has; no validation images.
+// Errors: a file that is no model, or one for other images or classes than the data has; an input that is not named or
+// shaped as the job says; no validation images.
 std::expected<protocol::JobResult, Error> read_model(const protocol::ReadModel& job, const Dataset& dataset,
                                                      const ArtifactPath& input, JobOutput& output);
 // Errors: those of the step.

@@ -14,7 +14,7 @@ class Distill : public CompressionStep {
   }
 };
 
-// After training: the weights stay, the exporter calibrates and rounds.
+// The weights stay; whatever an int8 model is exported as goes through quantize().
 class Quantize : public CompressionStep {
  public:
   std::expected<Model, Error> apply(Model model, const CompressionTask&, std::vector<std::string>&) override {

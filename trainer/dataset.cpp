@@ -7,11 +7,27 @@
 #include <random>
 
 #include "protocol/artifact_store.hpp"
+#include "trainer/image_resize.hpp"
 
 namespace finch::trainer {
 namespace {
 
 constexpr double kLeastStddev = 1e-3;  // of a channel that is constant
+constexpr std::int64_t kGreatestSide = 4096;
+
+std::expected<ImageSplit, Error> resized(ImageSplit split, std::int64_t height, std::int64_t width) {
+  if (split.height == height && split.width == width) return split;
+  ImageSplit result{split.channels, height, width, {}, std::move(split.labels)};
+  const std::int64_t planes = split.channels * result.size();
+  result.pixels.resize(static_cast<std::size_t>(planes * height * width));
+  for (std::int64_t plane = 0; plane < planes; ++plane) {
+    if (!resize_image(split.pixels.data() + plane * split.height * split.width, static_cast<int>(split.width),
+                      static_cast<int>(split.height), result.pixels.data() + plane * height * width,
+                      static_cast<int>(width), static_cast<int>(height), 1))
+      return std::unexpected(Error{std::format("no memory to bring images to {} x {}", height, width)});
+  }
+  return result;
+}
 
 void compute_moments(Dataset& dataset) {
   const ImageSplit& train = dataset.train;
@@ -56,11 +72,15 @@ ImageSplit select(const ImageSplit& split, const std::vector<std::int64_t>& indi
 }
 
 std::expected<Dataset, Error> load_dataset(const DataSource& source) {
+  const bool own_size = source.height != 0 || source.width != 0;
+  if (own_size && (std::min(source.height, source.width) < 1 || std::max(source.height, source.width) > kGreatestSide))
+    return std::unexpected(Error{std::format("images cannot be brought to {} x {}: a side has 1 to {} pixels",
+                                             source.height, source.width, kGreatestSide)});
   std::expected<RawDataset, Error> raw;
   if (source.format == "idx") {
     raw = read_idx_dataset(source.path);
   } else if (source.format == "folder") {
-    raw = read_image_folder(source.path, source.seed, source.corrupt);
+    raw = read_image_folder(source.path, source.seed, source.corrupt, source.height, source.width);
   } else if (source.format == "cifar10") {
     raw = read_cifar10(source.path);
   } else if (source.format == "cifar100") {
@@ -70,6 +90,13 @@ std::expected<Dataset, Error> load_dataset(const DataSource& source) {
         Error{std::format("unknown data format '{}'; known: idx, folder, cifar10, cifar100", source.format)});
   }
   if (!raw) return std::unexpected(raw.error());
+  if (own_size) {
+    for (ImageSplit* const split : {&raw->train, &raw->test}) {
+      auto sized = resized(std::move(*split), source.height, source.width);
+      if (!sized) return std::unexpected(sized.error());
+      *split = std::move(*sized);
+    }
+  }
   const std::int64_t total = raw->train.size();
   if (source.validation_samples < 0 || source.validation_samples >= total) {
     return std::unexpected(
@@ -81,12 +108,13 @@ std::expected<Dataset, Error> load_dataset(const DataSource& source) {
   dataset.class_names = std::move(raw->class_names);
   dataset.data_hash = std::move(raw->data_hash);
   dataset.skipped = std::move(raw->skipped);
-  dataset.split_hash =
-      protocol::sha256_hex(std::format("{} {} {}", dataset.data_hash, source.validation_samples, source.seed));
+  std::string split = std::format("{} {} {}", dataset.data_hash, source.validation_samples, source.seed);
+  if (own_size) split += std::format(" {} x {}", source.height, source.width);
+  dataset.split_hash = protocol::sha256_hex(split);
   std::vector<std::int64_t> order = shuffled_indices(total, source.seed);
-  const auto split = order.end() - source.validation_samples;
-  dataset.validation = select(raw->train, {split, order.end()});
-  order.erase(split, order.end());
+  const auto validation = order.end() - source.validation_samples;
+  dataset.validation = select(raw->train, {validation, order.end()});
+  order.erase(validation, order.end());
   dataset.train = select(raw->train, order);
   compute_moments(dataset);
   return dataset;

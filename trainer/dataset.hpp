@@ -34,6 +34,7 @@ struct DataSource {
   std::int64_t validation_samples = 0;
   std::uint64_t seed = 1;
   CorruptImages corrupt = CorruptImages::refuse;
+  std::int64_t height = 0, width = 0;  // that images are brought to; 0: as the data have them
 
   bool operator==(const DataSource&) const = default;
 };
@@ -57,7 +58,7 @@ struct RawDataset {
 
 // Reads the data, takes the validation split from the end of a seeded shuffle of the training images, and computes mean
 // and standard deviation of what is left. Errors: unknown format, what the readers say, a validation split that
-// leaves no training images.
+// leaves no training images, a size without one of its sides.
 std::expected<Dataset, Error> load_dataset(const DataSource& source);
 
 // A shuffle that depends on nothing but the seed (std::shuffle differs between libraries): 0 .. size - 1.
@@ -78,8 +79,10 @@ std::expected<RawDataset, Error> read_cifar100(const std::filesystem::path& fold
 // One folder of JPEG or PNG files a class, in the subfolders train and test (or val); or directly, and then a fifth of
 // each class, drawn with `seed`, becomes the test split. Images get one size: the most common one when it is square and
 // at most 224, else a square as large as its shorter side, at most 224; grey when all are grey.
-// Files that cannot be read are an error, or left out and named; a class must keep an image.
+// Files that cannot be read are an error, or left out and named; a class must keep an image. `height` and `width`: the
+// size in the place of that one; 0: none.
 std::expected<RawDataset, Error> read_image_folder(const std::filesystem::path& folder, std::uint64_t seed,
-                                                   CorruptImages corrupt = CorruptImages::refuse);
+                                                   CorruptImages corrupt = CorruptImages::refuse,
+                                                   std::int64_t height = 0, std::int64_t width = 0);
 
 }  // namespace finch::trainer

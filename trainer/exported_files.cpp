@@ -16,22 +16,6 @@ namespace {
 
 using Files = google::protobuf::RepeatedPtrField<protocol::ExportedFile>;
 
-// Of a job that does not say how to quantize.
-const std::expected<QuantizeOptions, Error> kCalibratedOnly =
-    QuantizeOptions{.calibration = {}, .qat = std::nullopt, .mixed_precision = false};
-
-protocol::QuantizationReport report_message(const QuantizationReport& report) {
-  protocol::QuantizationReport message;
-  message.set_fp32_top1(report.fp32_top1);
-  message.set_ptq_top1(report.ptq_top1);
-  if (report.qat_top1) message.set_qat_top1(*report.qat_top1);
-  message.set_int8_top1(report.int8_top1);
-  message.set_trained(report.trained);
-  message.mutable_float_layers()->Add(report.float_layers.begin(), report.float_layers.end());
-  message.set_layers(report.layers);
-  return message;
-}
-
 OnnxMetadata metadata(const protocol::SpaceSpec& space, const auto& genotype, const Dataset& dataset) {
   return {.space = space.name(),
           .genotype = search::to_string(search::Genotype(genotype.begin(), genotype.end())),
@@ -70,11 +54,11 @@ std::expected<void, Error> export_trained(NetworkModule& module, const protocol:
   Files& files = *trained.mutable_files();
   for (const std::string& precision : job.precisions()) {
     if (precision == "int8") {
-      const auto options = job.has_quantize() ? quantize_options(job.quantize(), recipe) : kCalibratedOnly;
+      const auto options = quantize_options_of(job, recipe);
       if (!options) return std::unexpected(options.error());
       const auto quantized = quantize(module, dataset, soft_targets, *options, output.part(0.7, 1, "quantizing"));
       if (!quantized) return std::unexpected(quantized.error());
-      *trained.mutable_quantization() = report_message(quantized->report);
+      *trained.mutable_quantization() = quantization_message(quantized->report);
       for (const std::string& format : formats) {
         const auto file =
             add(precision, format, export_int8(module.network(), *quantized, about, format), output, files);
@@ -111,7 +95,7 @@ std::expected<void, Error> export_trained(NetworkModule& module, const protocol:
 std::expected<protocol::ExportedNetwork, Error> export_untrained(NetworkModule& module,
                                                                  const protocol::ExportRandom& job,
                                                                  const Dataset& dataset, JobOutput& output) {
-  const auto options = job.has_quantize() ? quantize_options(job.quantize(), {}) : kCalibratedOnly;
+  const auto options = quantize_options_of(job, {});
   if (!options) return std::unexpected(options.error());
   const std::vector<std::string> precisions(job.precisions().begin(), job.precisions().end());
   const std::string_view format = job.format().empty() ? kOnnx : std::string_view(job.format());

@@ -176,7 +176,8 @@ std::vector<ImageFile> split_off_test(std::vector<ImageFile>& train, std::uint64
 
 }  // namespace
 
-std::expected<RawDataset, Error> read_image_folder(const fs::path& folder, std::uint64_t seed, CorruptImages corrupt) {
+std::expected<RawDataset, Error> read_image_folder(const fs::path& folder, std::uint64_t seed, CorruptImages corrupt,
+                                                   std::int64_t height, std::int64_t width) {
   std::error_code ignored;
   if (!fs::is_directory(folder, ignored)) {
     return std::unexpected(Error{folder.string() + ": no such folder; it should hold one folder of images a class"});
@@ -207,7 +208,7 @@ std::expected<RawDataset, Error> read_image_folder(const fs::path& folder, std::
   if (auto good = settle(*train, corrupt, dataset); !good) return std::unexpected(good.error());
   if (auto good = settle(test, corrupt, dataset); !good) return std::unexpected(good.error());
 
-  const ImageSize size = size_for(*train);
+  const ImageSize size = height > 0 ? ImageSize{static_cast<int>(width), static_cast<int>(height)} : size_for(*train);
   const auto is_grey = [](const ImageFile& file) { return file.facts.channels <= 2; };
   const int channels = std::ranges::all_of(*train, is_grey) && std::ranges::all_of(test, is_grey) ? 1 : 3;
   const bool has_test = !test.empty();

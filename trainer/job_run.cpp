@@ -14,6 +14,7 @@
 #include "trainer/compression_jobs.hpp"
 #include "trainer/exported_files.hpp"
 #include "trainer/image_set.hpp"
+#include "trainer/initial_weights.hpp"
 #include "trainer/job_settings.hpp"
 #include "trainer/peak_memory.hpp"
 #include "trainer/soft_targets.hpp"
@@ -60,6 +61,16 @@ struct JobRun {
     return found->second;
   }
 
+  // Of a job that may name some; nothing: none.
+  std::expected<NamedTensors, Error> initial_weights_of(const auto& job) const {
+    if (!job.has_initial_weights()) return NamedTensors();
+    return input(job.initial_weights()).and_then(load_tensors);
+  }
+
+  ArtifactPath input_path() const {
+    return [this](const auto& artifact) { return input(artifact); };
+  }
+
   Classifier classifier(NetworkModule& module) const {
     module.eval();
     return [&module](const torch::Tensor& images) { return module.forward(images); };
@@ -83,14 +94,6 @@ struct JobRun {
       trained.mutable_validation()->add_prediction(pair.second);
       trained.mutable_validation()->add_count(count);
     }
-  }
-
-  // Of a job that may name some; undefined: none.
-  std::expected<torch::Tensor, Error> soft_targets_of(const auto& job) const {
-    if (!job.has_soft_targets()) return torch::Tensor();
-    const auto path = input(job.soft_targets());
-    if (!path) return std::unexpected(path.error());
-    return load_soft_targets(*path, dataset, job.recipe().flip());
   }
 
   // That runs on every batch; null: none.
@@ -230,6 +233,9 @@ struct JobRun {
     NetworkModule module(std::move(*network), dataset.mean, dataset.stddev);
     JobResult result;
     protocol::TrainedCandidate& trained = *result.mutable_trained_candidate();
+    const auto initial = initial_weights_of(job);
+    if (!initial) return std::unexpected(initial.error());
+    begin_with(*initial, module);
     if (job.has_parent_checkpoint()) {
       const auto path = input(job.parent_checkpoint());
       if (!path) return std::unexpected(path.error());
@@ -237,7 +243,7 @@ struct JobRun {
       if (!parent) return std::unexpected(parent.error());
       trained.set_inherited_tensors(module.inherit(*parent));
     }
-    const auto soft_targets = soft_targets_of(job);
+    const auto soft_targets = soft_targets_of(job, dataset, input_path());
     if (!soft_targets) return std::unexpected(soft_targets.error());
     auto live_teacher = live_teacher_of(job, module.network());
     if (!live_teacher) return std::unexpected(live_teacher.error());
@@ -263,11 +269,14 @@ struct JobRun {
     if (!options) return std::unexpected(options.error());
     const auto space = search_space(job.space(), dataset);
     if (!space) return std::unexpected(space.error());
-    const auto soft_targets = soft_targets_of(job);
+    const auto soft_targets = soft_targets_of(job, dataset, input_path());
     if (!soft_targets) return std::unexpected(soft_targets.error());
     use_threads(job.recipe().threads(), group);
     torch::manual_seed(options->seed);
     Supernet supernet(**space, dataset.mean, dataset.stddev);
+    const auto initial = initial_weights_of(job);
+    if (!initial) return std::unexpected(initial.error());
+    begin_with(*initial, supernet);
     SupernetTraining training(supernet, **space, dataset.train, *soft_targets,
                               {.training = *options,
                                .limits = {.parameters = job.limits().parameters(),
@@ -360,19 +369,18 @@ struct JobRun {
         return export_random(job.export_random());
       case protocol::Job::kTrainCandidate:
         if (!job.train_candidate().has_user_trainer()) return train_candidate(job.train_candidate());
-        return serve_user_training(
-            job.train_candidate(), dataset, request.output_folder(),
-            [this](const auto& artifact) { return input(artifact); }, output);
+        return serve_user_training(job.train_candidate(), dataset, request.output_folder(), input_path(), output);
       case protocol::Job::kTrainSupernet:
         return train_supernet(job.train_supernet());
       case protocol::Job::kEvaluateSubnet:
         return evaluate_subnet(job.evaluate_subnet());
       case protocol::Job::kReadModel:
-        return read_model(job.read_model(), dataset, [this](const auto& artifact) { return input(artifact); }, output);
+        return read_model(job.read_model(), dataset, input_path(), output);
       case protocol::Job::kCompressModel:
         use_threads(job.compress_model().recipe().threads(), group);
-        return compress_model(
-            job.compress_model(), dataset, [this](const auto& artifact) { return input(artifact); }, output);
+        return compress_model(job.compress_model(), dataset, input_path(), output);
+      case protocol::Job::kReadWeights:
+        return read_weights(job.read_weights(), dataset, input_path(), output);
       case protocol::Job::kTimeTraining:
         return time_training(job.time_training());
       default:

@@ -50,7 +50,9 @@ DataSource data_source(const protocol::DataSpec& spec) {
           .path = spec.path(),
           .validation_samples = spec.validation_samples(),
           .seed = spec.seed(),
-          .corrupt = spec.skip_corrupt() ? CorruptImages::skip : CorruptImages::refuse};
+          .corrupt = spec.skip_corrupt() ? CorruptImages::skip : CorruptImages::refuse,
+          .height = spec.height(),
+          .width = spec.width()};
 }
 
 std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& recipe, const Dataset& dataset) {
@@ -126,6 +128,18 @@ std::expected<QuantizeOptions, Error> quantize_options(const protocol::Quantize&
     options.qat->learning_rate = kShareOfLearningRate * recipe.learning_rate;
   }
   return options;
+}
+
+protocol::QuantizationReport quantization_message(const QuantizationReport& report) {
+  protocol::QuantizationReport message;
+  message.set_fp32_top1(report.fp32_top1);
+  message.set_ptq_top1(report.ptq_top1);
+  if (report.qat_top1) message.set_qat_top1(*report.qat_top1);
+  message.set_int8_top1(report.int8_top1);
+  message.set_trained(report.trained);
+  message.mutable_float_layers()->Add(report.float_layers.begin(), report.float_layers.end());
+  message.set_layers(report.layers);
+  return message;
 }
 
 std::expected<std::unique_ptr<search::SearchSpace>, Error> search_space(const protocol::SpaceSpec& spec,

@@ -42,6 +42,8 @@ const protocol::DataSpec* data_of(const protocol::Job& job) {
       return &job.read_model().data();
     case protocol::Job::kCompressModel:
       return &job.compress_model().data();
+    case protocol::Job::kReadWeights:
+      return &job.read_weights().data();
     case protocol::Job::kTimeTraining:
       return &job.time_training().data();
     default:

@@ -26,6 +26,8 @@ std::string serialize_model(const Model& model) {
   description.set_precision(model.precision);
   description.mutable_class_names()->Add(model.class_names.begin(), model.class_names.end());
   description.set_origin(model.origin);
+  description.set_space(model.space);
+  description.set_genotype(model.genotype);
   std::string bytes = description.SerializeAsString();
   NamedTensors tensors = model.module->state();
   tensors[kMean] = torch::tensor(model.module->mean());
@@ -73,6 +75,8 @@ std::expected<Model, Error> model_of(const NamedTensors& tensors, const std::str
   model.precision = description.precision();
   model.class_names.assign(description.class_names().begin(), description.class_names().end());
   model.origin = description.origin();
+  model.space = description.space();
+  model.genotype = description.genotype();
   return model;
 }
 

@@ -16,7 +16,8 @@ struct Model {
   std::unique_ptr<NetworkModule> module;
   std::string precision = "fp32";  // of the file it is deployed as
   std::vector<std::string> class_names;
-  std::string origin;  // for people: what it was read from
+  std::string origin;                     // for people: what it was read from
+  std::string space = {}, genotype = {};  // of which it was before any channel was removed; empty: none
 };
 
 // A tensor file: module->state(), "mean", "stddev", and in "model" the bytes of a protocol::ModelDescription. The same

@@ -13,6 +13,7 @@ set(onnx_sources
   onnx_import_layers.cpp
   onnx_import_shapes.cpp
   onnx_reading.cpp
+  onnx_weights.cpp
   onnx_writer.cpp
   quantization.cpp
   quantization_plan.cpp

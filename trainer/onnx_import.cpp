@@ -36,6 +36,7 @@ std::expected<ImportedNetwork, Error> OnnxImporter::run(const std::optional<Norm
   const auto channels = static_cast<std::size_t>(builder_.shape(0).channels);
   imported_.normalization = {std::vector<float>(channels, 0), std::vector<float>(channels, 1)};
   values_[reading_.input()] = Image{};
+  imported_.input = reading_.input();
   if (normalization) {
     if (normalization->mean.size() != channels || normalization->stddev.size() != channels)
       return std::unexpected(

@@ -27,6 +27,7 @@ struct ImportedNetwork {
   search::Network network;
   std::map<std::string, std::vector<float>> tensors;  // as NetworkModule::state() names them
   Normalization normalization;                        // of the Normalize node; 0 and 1 when the network has none
+  std::string input;                                  // what the file calls its image
   std::vector<std::string> class_names;               // of a file that Finch wrote; else empty
   std::vector<std::string> notes;                     // what was left out, as "Softmax 'prob' is left out: ..."
 };

@@ -21,13 +21,6 @@ bool is_statistic(const std::string& tensor) {
   return tensor == "running_mean" || tensor == "running_var";
 }
 
-// Of a 7x7 kernel the inner 3x3 is no good 3x3 kernel: those of different sizes learn apart.
-std::string shared_name(const ir::Node& node, const std::string& tensor) {
-  const auto* conv = std::get_if<ir::Convolution>(&node.operation);
-  const bool depthwise = conv != nullptr && conv->groups > 1 && tensor == "weight";
-  return depthwise ? std::format("{}.{}{}", node.name, tensor, conv->kernel_size) : node.name + "." + tensor;
-}
-
 bool fits(torch::IntArrayRef shape, torch::IntArrayRef into) {
   return shape.size() == into.size() && std::ranges::equal(shape, into, std::ranges::less_equal{});
 }
@@ -66,25 +59,37 @@ std::vector<float> to_vector(const torch::Tensor& values) {
 
 }  // namespace
 
-Supernet::Supernet(const ir::SearchSpace& space, std::vector<float> mean, std::vector<float> stddev)
-    : mean_(std::move(mean)), stddev_(std::move(stddev)) {
-  struct Shared {
-    ir::Node node;
-    std::string tensor;
-    std::vector<std::int64_t> shape;
-  };
-  std::map<std::string, Shared> all;
+// Of a 7x7 kernel the inner 3x3 is no good 3x3 kernel: those of different sizes learn apart.
+std::string shared_name(const ir::Node& node, const std::string& tensor) {
+  const auto* conv = std::get_if<ir::Convolution>(&node.operation);
+  const bool depthwise = conv != nullptr && conv->groups > 1 && tensor == "weight";
+  return depthwise ? std::format("{}.{}{}", node.name, tensor, conv->kernel_size) : node.name + "." + tensor;
+}
+
+std::map<std::string, SharedTensor> shared_tensors(const ir::SearchSpace& space) {
+  std::map<std::string, SharedTensor> all;
   const auto note = [&](const ir::Node& node, const std::string& tensor, torch::IntArrayRef shape) {
     if (!is_statistic(tensor)) {
-      Shared& shared = all[shared_name(node, tensor)];
-      if (shared.shape.empty()) shared = {node, tensor, shape.vec()};
-      for (std::size_t i = 0; i < shape.size(); ++i) shared.shape[i] = std::max(shared.shape[i], shape[i]);
+      SharedTensor& shared = all[shared_name(node, tensor)];
+      if (shared.largest.empty()) shared = {node, tensor, shape.vec(), shape.vec()};
+      for (std::size_t i = 0; i < shape.size(); ++i) {
+        shared.smallest[i] = std::min(shared.smallest[i], shape[i]);
+        shared.largest[i] = std::max(shared.largest[i], shape[i]);
+      }
     }
     return torch::empty(shape);
   };
-  visit_all_layers(space, [&](ir::Network network) { NetworkModule(std::move(network), mean_, stddev_, note); });
-  for (auto& [name, shared] : all)
-    weights_[name] = fresh_weight(shared.node, shared.tensor, shared.shape).requires_grad_();
+  visit_all_layers(space, [&](ir::Network network) {
+    const auto channels = static_cast<std::size_t>(network.input_shape().channels);
+    NetworkModule(std::move(network), std::vector<float>(channels, 0), std::vector<float>(channels, 1), note);
+  });
+  return all;
+}
+
+Supernet::Supernet(const ir::SearchSpace& space, std::vector<float> mean, std::vector<float> stddev)
+    : mean_(std::move(mean)), stddev_(std::move(stddev)) {
+  for (const auto& [name, shared] : shared_tensors(space))
+    weights_[name] = fresh_weight(shared.node, shared.tensor, shared.largest).requires_grad_();
 }
 
 std::expected<Supernet, Error> Supernet::load(const std::filesystem::path& path) {

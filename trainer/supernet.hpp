@@ -4,8 +4,10 @@
 
 #include <torch/torch.h>
 
+#include <cstdint>
 #include <expected>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -18,6 +20,17 @@
 #include "trainer/tensor_file.hpp"
 
 namespace finch::trainer {
+
+// What the networks of a space have of one tensor that they share.
+struct SharedTensor {
+  search::Node node;  // of one of them
+  std::string tensor;
+  std::vector<std::int64_t> smallest, largest;  // shape, each extent for itself
+};
+// By the name that it is shared under, without BatchNorm's running statistics.
+std::map<std::string, SharedTensor> shared_tensors(const search::SearchSpace& space);
+// "stem.weight"; a depthwise kernel's ends with its size, "stage1.block0.depthwise.weight5".
+std::string shared_name(const search::Node& node, const std::string& tensor);
 
 // A network's tensor is the slice of the shared tensor of its name that begins with the first channels, as in slimmable
 // networks (Yu et al. 2019); depthwise kernels have one shared tensor a size. A node name therefore stands for a layer

@@ -5,10 +5,10 @@
 #include <filesystem>
 
 #include "protocol/farm.pb.h"
-#include "trainer/compression_jobs.hpp"
 #include "trainer/dataset.hpp"
 #include "trainer/error.hpp"
 #include "trainer/job_output.hpp"
+#include "trainer/job_settings.hpp"
 
 namespace finch::trainer {
 

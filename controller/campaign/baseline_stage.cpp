@@ -3,6 +3,7 @@
 #include "controller/campaign/accuracy_info.hpp"
 #include "controller/campaign/campaign_run.hpp"
 #include "controller/campaign/deployed_kind.hpp"
+#include "controller/campaign/quantizing.hpp"
 #include "controller/campaign/space_spec.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/model_format.hpp"
@@ -144,7 +145,7 @@ std::expected<JobRequest, Error> CampaignRun::training_of(const BaselineConfig& 
   add_teacher(job);
   job.add_precisions(state_.config.deploy.precision);
   job.add_formats(std::string(protocol::format_read_by(state_.config.deploy.runtime)));
-  *job.mutable_quantize() = quantize_spec();
+  *job.mutable_quantize() = quantize_spec(state_.config.quantize);
   job.mutable_metadata()->set_campaign(state_.config.name);
   *job.mutable_metadata()->mutable_class_names() = state_.data->class_names();
   return request;

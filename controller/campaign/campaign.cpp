@@ -161,6 +161,7 @@ CampaignRun::Step CampaignRun::step(const Home& home, FarmStore& store) {
   if (!state_.data) return {};
   if (state_.finalists) return finalist_stage(home);
   if (!state_.teacher_settled) return settle_teacher(home);
+  if (state_.config.init.from && !state_.initial_weights) return read_initial_weights(home);
   if (state_.wants_supernet() && !state_.supernet) return train_supernet();
   return search_stage(store);
 }
@@ -220,15 +221,19 @@ CampaignRun::Step CampaignRun::check_device(const DeviceConfig& wanted,
   const auto offers = [](const auto& list, const std::string& name) {
     return std::ranges::find(list, name) != list.end();
   };
-  if (state_.wants_energy(wanted.name) && !offers(device.measures(), "energy")) {
+  const bool first = wanted.name == state_.config.devices.front().name;
+  const bool by_steps = first && state_.config.finalists.pipeline.gain == "energy";
+  if ((state_.wants_energy(wanted.name) || by_steps) && !offers(device.measures(), "energy")) {
     std::string why;
     for (const std::string& reason : device.cannot_measure()) {
       if (reason.starts_with("energy")) why = " (" + reason + ")";
     }
-    return std::unexpected(Error{std::format("{}: search.objectives asks for energy, but device '{}' cannot measure "
-                                             "it{}; take energy out, or use a device with a power sensor",
-                                             state_.config.file.string(), wanted.name, why),
-                                 ExitCode::usage});
+    return std::unexpected(
+        Error{std::format("{}: {} asks for energy, but device '{}' cannot measure "
+                          "it{}; take energy out, or use a device with a power sensor",
+                          state_.config.file.string(),
+                          state_.wants_energy(wanted.name) ? "search.objectives" : "finalists.gain", wanted.name, why),
+              ExitCode::usage});
   }
   const DeployConfig& deploy = state_.config.deploy;
   for (const std::string& name : campaign_runtimes(state_.config)) {
@@ -270,33 +275,6 @@ CampaignRun::Step CampaignRun::read_data() {
   return record("data", {{"result", to_json(facts)}});
 }
 
-CampaignRun::Step CampaignRun::train_supernet() {
-  JobRequest request{.job = {},
-                     .target = "",
-                     .priority = 80,
-                     .depends_on = state_.data->data_hash(),
-                     .description = "training the supernet"};
-  protocol::TrainSupernet& job = *request.job.mutable_train_supernet();
-  *job.mutable_space() = space_spec();
-  *job.mutable_data() = data_spec();
-  *job.mutable_recipe() = recipe(state_.config.train.supernet_epochs);
-  if (state_.teacher) *job.mutable_soft_targets() = state_.teacher->soft_targets();
-  const ConstraintConfig& limits = state_.config.constraints;
-  job.mutable_limits()->set_parameters(limits.parameters.value_or(0));
-  job.mutable_limits()->set_macs(limits.macs.value_or(0));
-  job.mutable_limits()->set_peak_activation_bytes(limits.memory_mb.value_or(0) * (1 << 20));
-  const auto done = board_->result_of(request);
-  if (!done) return std::unexpected(done.error());
-  if (!*done) return {};
-  const protocol::JobResult& result = (*done)->result;
-  if (result.has_failure()) return std::unexpected(Error{"the supernet: " + result.failure().message()});
-  say(std::format("supernet{}: trained in {:.0f} s", (*done)->reused ? " (reused)" : "",
-                  result.trained_supernet().seconds()));
-  return record("supernet", {{"result", to_json(result.trained_supernet())},
-                             {"reused", (*done)->reused},
-                             {"paused_seconds", (*done)->reused ? 0 : result.paused_seconds()}});
-}
-
 protocol::DataSpec CampaignRun::data_spec() const {
   protocol::DataSpec spec;
   spec.set_format(state_.config.data.format);
@@ -304,17 +282,6 @@ protocol::DataSpec CampaignRun::data_spec() const {
   spec.set_validation_samples(state_.config.data.validation_samples);
   spec.set_skip_corrupt(state_.config.data.corrupt == "skip");
   spec.set_seed(1);  // the split belongs to the data, not to the campaign: results stay comparable across seeds
-  return spec;
-}
-
-protocol::Quantize CampaignRun::quantize_spec() const {
-  const QuantizeConfig& quantize = state_.config.quantize;
-  protocol::Quantize spec;
-  spec.set_calibration(quantize.calibration);
-  spec.set_calibration_images(static_cast<int>(quantize.calibration_images));
-  spec.set_qat_drop(quantize.qat_drop);
-  spec.set_qat_epochs(quantize.qat_epochs);
-  spec.set_mixed_precision(quantize.mixed_precision);
   return spec;
 }
 

@@ -8,6 +8,8 @@
 #include "controller/campaign/accuracy_statistics.hpp"
 #include "controller/campaign/campaign.hpp"
 #include "controller/campaign/campaign_state.hpp"
+#include "controller/campaign/compression_pipeline.hpp"
+#include "controller/campaign/event_messages.hpp"
 #include "controller/campaign/job_board.hpp"
 #include "controller/campaign/run_folder.hpp"
 
@@ -57,6 +59,7 @@ class CampaignRun : public Campaign {
   std::expected<std::optional<protocol::ArtifactRef>, Error> answers_of(const protocol::ArtifactRef& model);
   // As the student needs it: its answers, or itself.
   void add_teacher(protocol::TrainCandidate& job) const;
+  Step read_initial_weights(const Home& home);
   Step train_supernet();
 
   Step search_stage(FarmStore& store);
@@ -83,6 +86,8 @@ class CampaignRun : public Campaign {
   Step finalist_stage(const Home& home);
   Step advance_finalist(FinalistState& finalist, const Home& home);
   Step evaluate_seed(FinalistState& finalist, std::size_t seed);
+  Step compress_finalist(const FinalistState& finalist);
+  PipelineTask compression_of(const FinalistState& finalist) const;
   JobRequest training_of(const FinalistState& finalist, const CandidateState& candidate, std::size_t seed) const;
   // Of the file over the test images; `what`: "finalist 3".
   JobRequest test_of(const protocol::ArtifactRef& model, const std::string& kind, const std::string& what,
@@ -108,7 +113,6 @@ class CampaignRun : public Campaign {
   protocol::Recipe recipe(double epochs) const;
   bool user_trains() const { return state_.config.train.trainer == "command"; }
   protocol::UserTrainer user_trainer() const;
-  protocol::Quantize quantize_spec() const;
   protocol::SpaceSpec space_spec() const;
   // `kind`: see deployed_kind().
   protocol::Deploy deploy(const std::string& kind, const DeviceConfig& device) const;
@@ -139,6 +143,7 @@ class CampaignRun : public Campaign {
   bool waiting_said_ = false;
   std::set<std::string> met_;  // devices that were connected since this process began
   std::optional<std::vector<KnownTeacher>> known_teachers_;
+  std::optional<protocol::ArtifactRef> initial_file_;  // of [init]
   mutable std::optional<std::string> program_sha256_;  // as when this process first asked the user's trainer
 };
 

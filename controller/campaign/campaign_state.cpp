@@ -1,7 +1,5 @@
 #include "controller/campaign/campaign_state.hpp"
 
-#include <google/protobuf/util/json_util.h>
-
 #include <algorithm>
 #include <cmath>
 #include <format>
@@ -11,27 +9,11 @@
 
 #include "controller/campaign/constraints.hpp"
 #include "controller/campaign/deployed_kind.hpp"
+#include "controller/campaign/event_messages.hpp"
 #include "controller/campaign/measuring.hpp"
 #include "controller/campaign/space_spec.hpp"
 
 namespace finch::controller {
-namespace {
-
-template <typename Message>
-Message from_json(const nlohmann::json& json) {
-  Message message;
-  const auto parsed = google::protobuf::util::JsonStringToMessage(json.dump(), &message);
-  if (!parsed.ok()) throw std::runtime_error(parsed.ToString());
-  return message;
-}
-
-}  // namespace
-
-nlohmann::json to_json(const google::protobuf::Message& message) {
-  std::string text;
-  (void)google::protobuf::util::MessageToJsonString(message, &text);
-  return nlohmann::json::parse(text);
-}
 
 Confusion confusion_of(const protocol::TrainedCandidate& trained) {
   Confusion confusion;
@@ -101,6 +83,7 @@ std::string CampaignState::stage() const {
   if (devices.size() < config.devices.size()) return "devices";
   if (!data) return "data";
   if (!teacher_settled) return "teacher";
+  if (config.init.from && !initial_weights) return "init";
   if (wants_supernet() && !supernet) return "supernet";
   return finalists ? "finalists" : "search";
 }
@@ -296,6 +279,10 @@ void CampaignState::apply_finalist(const Event& event) {
   if (event.type == "finalist_seed_evaluated")
     found->seeds.at(event.data.at("seed")).evaluation = from_json<protocol::Evaluation>(event.data.at("result"));
   if (event.type == "finalist_trained") found->trained = from_json<protocol::TrainedCandidate>(event.data.at("result"));
+  if (event.type == "finalist_step") {
+    found->pipeline.apply(event.data.at("type"), event.data.at("step"));
+    if (found->pipeline.done(config.finalists.pipeline)) found->take_compressed();
+  }
   if (event.type == "finalist_failed") found->failure = event.data.at("why");
   if (event.type == "finalist_measured") {
     FinalistFile& file = found->files[event.data.at("precision")];
@@ -402,6 +389,8 @@ std::expected<void, Error> CampaignState::apply_one(const Event& event) {
   } else if (event.type == "teacher") {
     teacher_settled = true;
     if (content.contains("result")) teacher = from_json<protocol::TrainedTeacher>(content.at("result"));
+  } else if (event.type == "initial_weights") {
+    initial_weights = from_json<protocol::InitialWeights>(content.at("result"));
   } else if (event.type == "supernet") {
     supernet = from_json<protocol::TrainedSupernet>(content.at("result"));
   } else if (event.type == "asked") {

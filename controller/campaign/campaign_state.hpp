@@ -12,6 +12,7 @@
 #include "controller/campaign/device_predictors.hpp"
 #include "controller/campaign/event_store.hpp"
 #include "controller/campaign/front.hpp"
+#include "controller/campaign/step_judgement.hpp"
 #include "controller/config/campaign_config.hpp"
 #include "protocol/farm.pb.h"
 #include "search/cost_model.hpp"
@@ -66,6 +67,8 @@ struct FinalistState {
   std::vector<FinalistSeed> seeds;                    // empty: trained once
   std::size_t deployed_seed = 0;                      // the one that `trained` is
   std::optional<protocol::TrainedCandidate> trained;  // with its exported files
+  PipelineState pipeline;                             // where finalists are compressed
+  bool compressed = false;                            // every step is decided, and `trained` is what they left
   std::map<std::string, FinalistFile> files;          // by kind: "fp32", "int8", "int8@openvino"
   std::string failure;
 
@@ -74,6 +77,9 @@ struct FinalistState {
   std::map<std::string, protocol::Measurement> by_device(const CampaignConfig& config) const;
   // Of the trainings, all done: the one with the median of the validation split's `metric`, the lower of two.
   std::size_t median_seed(Metric metric) const;
+  // Makes the last step that was kept what was trained. REQUIRES: every step is decided.
+  void take_compressed();
+  std::vector<std::string> step_notes() const;  // "prune=0.3 was kept: 0.712 times the latency ..."
 };
 
 // What the front is compared with; as many as the campaign's baselines, in their order.
@@ -106,7 +112,8 @@ class CampaignState {
   std::optional<protocol::DataFacts> data;
   bool teacher_settled = false;
   std::optional<protocol::TrainedTeacher> teacher;
-  std::optional<protocol::TrainedSupernet> supernet;  // with train.mode = "supernet"
+  std::optional<protocol::InitialWeights> initial_weights;  // with [init]
+  std::optional<protocol::TrainedSupernet> supernet;        // with train.mode = "supernet"
   std::map<search::CandidateId, CandidateState> candidates;
   std::optional<std::string> search_closed;  // why no more candidates are asked for
   std::optional<std::vector<FinalistState>> finalists;
@@ -131,6 +138,8 @@ class CampaignState {
   bool wants_supernet() const { return config.train.mode == "supernet"; }
   std::string stage() const;
   search::Cost cost_of(const search::Genotype& genotype) const;
+  search::Cost cost_of(const FinalistState& finalist) const;  // as compressed
+  bool compresses() const { return !config.finalists.pipeline.steps.empty(); }
   // Objective values, minimised, in the campaign's order. REQUIRES: measured on every device.
   std::vector<double> objectives(const Accuracies& accuracies,
                                  const std::map<std::string, protocol::Measurement>& by_device,
@@ -166,8 +175,5 @@ Confusion confusion_of(const protocol::TrainedCandidate& trained);  // empty: no
 
 // As the report shows it; `raw` is the artifact's SHA-256.
 MeasurementInfo measurement_info(const protocol::Measurement& measurement);
-
-// A protocol message as JSON inside an event, and back.
-nlohmann::json to_json(const google::protobuf::Message& message);
 
 }  // namespace finch::controller

@@ -1,11 +1,13 @@
 #include <algorithm>
 #include <format>
+#include <iterator>
 
 #include "controller/campaign/accuracy_info.hpp"
 #include "controller/campaign/artifact_copy.hpp"
 #include "controller/campaign/campaign_run.hpp"
 #include "controller/campaign/deployed_kind.hpp"
 #include "controller/campaign/measuring.hpp"
+#include "controller/campaign/quantizing.hpp"
 
 namespace finch::controller {
 namespace {
@@ -14,34 +16,6 @@ namespace {
 constexpr double kScreenTolerance = 0.10;
 constexpr int kShownImages = 3;            // whose logits a bundle shows
 constexpr double kWorthwhileLoss = 0.010;  // of top-1, that int8 may cost
-
-std::string listed(const auto& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
-// How the int8 file came to be, where it took more than calibration, and where the runtime does not do as it says.
-void add_quantization_notes(const protocol::QuantizationReport& report, const protocol::Evaluation& evaluation,
-                            std::vector<std::string>& notes) {
-  if (report.has_qat_top1()) {
-    notes.push_back(
-        std::format("int8 {} quantization-aware training: {:.2f} % with it, {:.2f} % calibrated only, {:.2f} % "
-                    "in fp32 (validation)",
-                    report.trained() ? "is the better for" : "does not gain by", 100 * report.qat_top1(),
-                    100 * report.ptq_top1(), 100 * report.fp32_top1()));
-  }
-  if (report.float_layers_size() > 0) {
-    notes.push_back(std::format("int8 keeps {} of {} layers in fp32 ({:.2f} % validation): {}",
-                                report.float_layers_size(), report.layers(), 100 * report.int8_top1(),
-                                listed(report.float_layers())));
-  }
-  if (evaluation.float_layers_size() > report.float_layers_size()) {
-    notes.push_back(
-        std::format("int8: the runtime has kernels for floats in {} layers, though {} were to stay fp32: {}",
-                    evaluation.float_layers_size(), report.float_layers_size(), listed(evaluation.float_layers())));
-  }
-}
 
 }  // namespace
 
@@ -77,7 +51,12 @@ CampaignRun::Step CampaignRun::advance_finalist(FinalistState& finalist, const H
   if (finalist.complete(state_.config)) return {};
   const CandidateState& candidate = state_.candidates.at(finalist.id);
   if (finalist.trained) {
-    if (!finalist.seeds.empty()) {
+    if (state_.compresses() && !finalist.compressed) return compress_finalist(finalist);
+    const auto& deployed = state_.config.deploy.precision;
+    if (finalist.compressed &&
+        !std::ranges::contains(finalist.trained->files(), deployed, &protocol::ExportedFile::precision))
+      return fail(finalist, finalist.step_notes().back());
+    if (!finalist.seeds.empty() || state_.compresses()) {
       if (auto kept = keep_models(finalist, *finalist.trained, home); !kept) return kept;
     }
     for (const std::string& kind : finalist_kinds(state_.config, finalist.trained->files())) {
@@ -109,12 +88,13 @@ CampaignRun::Step CampaignRun::advance_finalist(FinalistState& finalist, const H
   const auto& files = result.trained_candidate().files();
   for (const std::string precision : kFinalistPrecisions) {
     if (user_trains() && precision != "fp32" && precision != state_.config.deploy.precision) continue;
+    if (state_.compresses() && precision != "fp32") continue;  // a step of its own
     for (const std::string& runtime : campaign_runtimes(state_.config)) {
       if (file_of(files, {precision, runtime}) == nullptr)
         return fail(finalist, std::format("the trainer exported no {} file for {}", precision, runtime));
     }
   }
-  if (!several) {
+  if (!several && !state_.compresses()) {
     if (auto kept = keep_models(finalist, result.trained_candidate(), home); !kept) return kept;
   }
   say(std::format("finalist {}{}: {:.2f} % validation after fine-tuning{}", finalist.id,
@@ -142,10 +122,12 @@ JobRequest CampaignRun::training_of(const FinalistState& finalist, const Candida
   job.mutable_recipe()->set_seed(state_.config.seed + seed);
   add_teacher(job);
   *job.mutable_parent_checkpoint() = candidate.trained->checkpoint();
-  for (const char* precision : kFinalistPrecisions) job.add_precisions(precision);
+  for (const std::string precision : kFinalistPrecisions) {
+    if (precision == "fp32" || !state_.compresses()) job.add_precisions(precision);
+  }
   for (const std::string& format : campaign_formats(state_.config)) job.add_formats(format);
   if (user_trains()) *job.mutable_user_trainer() = user_trainer();
-  *job.mutable_quantize() = quantize_spec();
+  *job.mutable_quantize() = quantize_spec(state_.config.quantize);
   job.mutable_metadata()->set_campaign(state_.config.name);
   *job.mutable_metadata()->mutable_class_names() = state_.data->class_names();
   return request;
@@ -282,9 +264,11 @@ FrontModel CampaignRun::front_model(const FinalistState& finalist, const Candida
   model.id = std::format("c{:03}", finalist.id);
   model.space = state_.config.space;
   model.genotype = candidate.genotype;
-  model.parameters = candidate.cost.parameters;
-  model.macs = candidate.cost.macs;
-  model.peak_activation_bytes = candidate.cost.peak_activation_bytes;
+  const search::Cost cost = state_.cost_of(finalist);
+  model.parameters = cost.parameters;
+  model.macs = cost.macs;
+  model.peak_activation_bytes = cost.peak_activation_bytes;
+  model.notes = finalist.step_notes();
   model.weights_sha256 = finalist.trained->safetensors().sha256();
   model.validation_top1 = finalist.trained->validation_top1();
   const Interval validation = validation_interval(*finalist.trained);
@@ -357,7 +341,8 @@ FrontModel CampaignRun::front_model(const FinalistState& finalist, const Candida
     model.notes.push_back(std::format("int8 does not pay {}: {:.2f} x the latency of fp32",
                                       state_.config.devices.size() > 1 ? "on " + device.name : "here", speed));
   }
-  add_quantization_notes(finalist.trained->quantization(), *int8->second.evaluation, model.notes);
+  std::ranges::move(quantization_notes(finalist.trained->quantization(), *int8->second.evaluation),
+                    std::back_inserter(model.notes));
   const double loss = fp32.evaluation->top1() - int8->second.evaluation->top1();
   if (loss > kWorthwhileLoss) model.notes.push_back(std::format("int8 loses {:.2f} points of accuracy", 100 * loss));
   return model;

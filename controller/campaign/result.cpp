@@ -136,6 +136,13 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
         "checked there, {:.0f} % were within 10 %, their rank correlation is {:.3f}",
         estimated, device.name, quality.samples, 100 * quality.within_tenth, quality.rank_correlation));
   }
+  if (state_.initial_weights) {
+    const protocol::InitialWeights& initial = *state_.initial_weights;
+    result.notes.push_back(
+        std::format("{} tensors of {} are where the weights began", initial.loaded(), *config.init.from));
+    for (const std::string& left_out : initial.left_out())
+      result.notes.push_back("of the initial weights were left out: " + left_out);
+  }
   if (state_.supernet) {
     result.notes.push_back(
         "the search's accuracies are those of the supernet's shared weights, without training of their own; "
@@ -157,7 +164,7 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
     result.teacher_ci_high = interval.high;
   }
   double begun = 0;
-  for (const char* stage : {"devices", "data", "teacher", "supernet", "search", "finalists"}) {
+  for (const char* stage : {"devices", "data", "teacher", "init", "supernet", "search", "finalists"}) {
     const auto end = state_.stage_ends.find(stage);
     if (end == state_.stage_ends.end()) continue;
     const auto waiting = state_.stage_waiting.find(stage);
@@ -184,8 +191,7 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
         continue;
       }
       complete.push_back(&finalist);
-      points.push_back(
-          state_.objectives(accuracies, finalist.by_device(config), state_.candidates.at(finalist.id).cost));
+      points.push_back(state_.objectives(accuracies, finalist.by_device(config), state_.cost_of(finalist)));
     }
   }
   const auto fronts = search::non_dominated_sort(points);
@@ -249,7 +255,9 @@ CampaignStatus CampaignRun::status() const {
   if (status.stage == "search") {
     if (budget.evaluations)
       status.stage_progress = static_cast<double>(state_.evaluated) / static_cast<double>(*budget.evaluations);
-    const auto began = state_.stage_ends.find(state_.supernet ? "supernet" : "teacher");
+    const auto began = state_.stage_ends.find(state_.supernet          ? "supernet"
+                                              : state_.initial_weights ? "init"
+                                                                       : "teacher");
     if (budget.hours && began != state_.stage_ends.end()) {
       const double room = *budget.hours * 3600 - finalist_reserve() - began->second;
       if (room > 0) status.stage_progress = std::max(status.stage_progress, (now() - began->second) / room);
@@ -263,14 +271,16 @@ CampaignStatus CampaignRun::status() const {
   if (state_.finalists && !finished()) {
     const auto seeds = static_cast<std::size_t>(state_.config.finalists.seeds);
     const std::size_t runtimes = 1 + state_.config.finalists.runtimes.size();
-    const std::size_t steps_each =
-        2 * seeds - 1 + std::size(kFinalistPrecisions) * runtimes * 2 * state_.config.devices.size();
+    const std::size_t steps_each = 2 * seeds - 1 +
+                                   std::size(kFinalistPrecisions) * runtimes * 2 * state_.config.devices.size() +
+                                   state_.config.finalists.pipeline.steps.size();
     std::size_t steps = 0;
     for (const FinalistState& finalist : *state_.finalists) {
       steps += seeds > 1 ? finalist.seeds.size() : finalist.trained.has_value();
       for (std::size_t i = 0; i < finalist.seeds.size(); ++i)
         steps += i != finalist.deployed_seed && finalist.seeds[i].evaluation;
       for (const auto& [kind, file] : finalist.files) steps += file.measurements.size() + file.evaluations.size();
+      steps += finalist.pipeline.steps.size() - 1;  // under way counts as done
       if (!finalist.failure.empty()) steps += steps_each;
     }
     const std::size_t steps_of_baseline = 2 + state_.config.devices.size();

@@ -9,6 +9,7 @@
 #include "controller/campaign/finalist_choice.hpp"
 #include "controller/campaign/measurement_history.hpp"
 #include "controller/campaign/measuring.hpp"
+#include "controller/campaign/quantizing.hpp"
 #include "protocol/model_format.hpp"
 
 namespace finch::controller {
@@ -125,16 +126,18 @@ double CampaignRun::estimate_finalists() const {
   const auto seconds = [&](const CandidateState& candidate) {
     const std::size_t rung = candidate.rungs.size() - 1;
     const double epochs = epochs_until(rung) - (rung > 0 ? epochs_until(rung - 1) : 0);
-    const double training = state_.supernet
-                                ? train.finalist_epochs * static_cast<double>(state_.data->train_samples()) /
-                                      state_.supernet->images_per_second()
-                                : candidate.trained->seconds() * train.finalist_epochs / epochs;
+    const double epoch = state_.supernet
+                             ? static_cast<double>(state_.data->train_samples()) / state_.supernet->images_per_second()
+                             : candidate.trained->seconds() / epochs;
     const double measuring = one_tier ? screening(candidate) : tier_seconds(tiers.finalist_tier, energy);
     const double evaluating =
         1 + 1.2 * worst_latency_ms(candidate.screens) / 1e3 * static_cast<double>(state_.data->test_samples());
     const auto seeds = static_cast<double>(state_.config.finalists.seeds);
     const auto kinds = static_cast<double>(2 * (1 + state_.config.finalists.runtimes.size()));
-    return seeds * training + kinds * measuring + (seeds - 1 + kinds) * evaluating;
+    const PipelineConfig& pipeline = state_.config.finalists.pipeline;
+    const double steps = pipeline.steps.empty() ? 0 : static_cast<double>(pipeline.steps.size() + 1);
+    return seeds * train.finalist_epochs * epoch + kinds * measuring + (seeds - 1 + kinds) * evaluating +
+           pipeline.training_epochs() * epoch + steps * (screening(candidate) + evaluating);
   };
   double sum = 0, searching = 0;
   std::size_t known = 0;
@@ -282,7 +285,7 @@ JobRequest CampaignRun::export_of(const CandidateState& candidate, const std::st
   job.set_format(std::string(protocol::format_read_by(runtime)));
   job.set_seed(1);
   *job.mutable_data() = data_spec();
-  if (state_.config.deploy.precision == "int8") *job.mutable_quantize() = quantize_spec();
+  if (state_.config.deploy.precision == "int8") *job.mutable_quantize() = quantize_spec(state_.config.quantize);
   return request;
 }
 
@@ -344,7 +347,10 @@ JobRequest CampaignRun::training_of(const CandidateState& candidate) const {
   if (user_trains()) *job.mutable_user_trainer() = user_trainer();
   if (candidate.trained) {
     *job.mutable_parent_checkpoint() = candidate.trained->checkpoint();
-  } else if (state_.config.train.inherit && candidate.parent) {
+    return request;
+  }
+  if (state_.initial_weights) *job.mutable_initial_weights() = state_.initial_weights->weights();
+  if (state_.config.train.inherit && candidate.parent) {
     const CandidateState& parent = state_.candidates.at(*candidate.parent);
     if (parent.trained) *job.mutable_parent_checkpoint() = parent.trained->checkpoint();
   }

@@ -4,28 +4,12 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "controller/campaign/event_store.hpp"
-#include "protocol/artifact_store.hpp"
+#include "controller/campaign/campaign_artifact.hpp"
 
 namespace finch::controller {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Of the campaign's own log; empty: it had none, or the file is gone.
-std::expected<fs::path, Error> own_teacher(const fs::path& folder, const fs::path& artifacts) {
-  auto store = EventStore::open(folder / "campaign.db");
-  if (!store) return std::unexpected(store.error());
-  const auto events = store->load();
-  if (!events) return std::unexpected(events.error());
-  for (const Event& event : *events) {
-    if (event.type != "teacher" || !event.data.contains("result")) continue;
-    const std::string hash = event.data["result"].value("model", nlohmann::json::object()).value("sha256", "");
-    const protocol::ArtifactStore kept(artifacts);
-    if (protocol::is_sha256(hash) && kept.has(hash)) return kept.path_of(hash);
-  }
-  return fs::path();
-}
 
 // Empty: it has none.
 fs::path best_model(const fs::path& folder) {
@@ -46,7 +30,7 @@ fs::path best_model(const fs::path& folder) {
 }
 
 std::expected<TeacherFile, Error> teacher_of_campaign(const fs::path& folder, const fs::path& artifacts) {
-  const auto own = own_teacher(folder, artifacts);
+  const auto own = artifact_of_campaign(folder, "teacher", "model", artifacts);
   if (!own) return std::unexpected(own.error());
   if (!own->empty()) return TeacherFile{.path = *own, .onnx = false};
   fs::path best = best_model(folder);

@@ -10,6 +10,7 @@
 #include "controller/cli/interrupt.hpp"
 #include "controller/compression/compression_report.hpp"
 #include "controller/compression/compression_run.hpp"
+#include "protocol/input_shape.hpp"
 
 namespace finch::controller {
 namespace {
@@ -41,7 +42,8 @@ ExitCode drive(CompressionRun& run, const std::filesystem::path& folder, bool js
   const CompressionState& state = run.state();
   std::fputs((json ? compression_json(state) : compression_text(state)).c_str(), stdout);
   if (!json) {
-    std::printf("\nThe model: %s. Report: %s\n", (folder / "models" / step_file_name(state, state.last_kept())).c_str(),
+    std::printf("\nThe model: %s. Report: %s\n",
+                (folder / "models" / step_file_name(state, state.pipeline.last_kept())).c_str(),
                 (folder / "report.html").c_str());
   }
   return ExitCode::done;
@@ -57,7 +59,17 @@ std::expected<void, Error> check(Arguments& arguments) {
       })
       .and_then([&] { return parse_steps(arguments.steps); })
       .and_then([&](std::vector<StepConfig>&& steps) -> std::expected<void, Error> {
-        config.steps = std::move(steps);
+        config.pipeline.steps = std::move(steps);
+        if (!config.shape.empty()) {
+          const auto shape = protocol::parse_input_shape(config.shape);
+          if (!shape) return std::unexpected(Error{shape.error().message, ExitCode::usage});
+          if (shape->extents_size() != 4) {
+            return std::unexpected(
+                Error{std::format("--shape {}: images are batch, channels, height, width, as in image=1,3,224,224",
+                                  config.shape),
+                      ExitCode::usage});
+          }
+        }
         if (config.mean.size() != config.stddev.size())
           return std::unexpected(Error{"--mean and --stddev need as many values", ExitCode::usage});
         if (!config.teacher.empty()) config.teacher = std::filesystem::absolute(config.teacher).string();
@@ -110,16 +122,34 @@ void add_compress_command(CLI::App& app, Command& chosen) {
   command
       ->add_option("--steps", arguments->steps, "In order: distill[=EPOCHS], prune[=SHARE], quantize, cluster[=BITS]")
       ->capture_default_str();
-  command->add_option("--max-accuracy-drop", config.max_accuracy_drop, "Below the original's, 0 to 1")
+  command->add_option("--max-accuracy-drop", config.pipeline.max_accuracy_drop, "Below the original's, 0 to 1")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command
-      ->add_option("--gain", config.gain,
+      ->add_option("--gain", config.pipeline.gain,
                    "What prune, quantize and cluster must save (default: latency; cluster: download)")
       ->check(CLI::IsMember(gain_names()));
-  command->add_option("--epochs", config.epochs, "Of the training after prune and cluster; 0: none")
+  command->add_option("--epochs", config.pipeline.epochs, "Of the training after prune and cluster; 0: none")
       ->check(CLI::Range(0.0, 10'000.0))
       ->capture_default_str();
+  command
+      ->add_option("--calibration", config.quantize.calibration,
+                   "Of quantize, how ranges are chosen: minmax, percentile, entropy or mse")
+      ->check(CLI::IsMember({"minmax", "percentile", "entropy", "mse"}))
+      ->capture_default_str();
+  command->add_option("--calibration-images", config.quantize.calibration_images, "Of quantize, of the training images")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  command
+      ->add_option("--qat-drop", config.quantize.qat_drop,
+                   "Of quantize, 0 to 1: where calibration loses more accuracy, more is done")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command->add_option("--qat-epochs", config.quantize.qat_epochs, "Of training with fake quantization then; 0: none")
+      ->check(CLI::Range(0.0, 10'000.0))
+      ->capture_default_str();
+  command->add_flag("--mixed-precision,!--no-mixed-precision", config.quantize.mixed_precision,
+                    "Whether quantize may leave layers in fp32 where it loses too much (default: it may)");
   command->add_option("--learning-rate", config.learning_rate, "Peak, of every training")
       ->check(CLI::Range(1e-7, 10.0))
       ->capture_default_str();
@@ -129,6 +159,10 @@ void add_compress_command(CLI::App& app, Command& chosen) {
   command->add_flag("--flip", config.flip, "Train on mirrored images too");
   command->add_option("--teacher", config.teacher, "A TorchScript model to learn from (default: the model itself)")
       ->check(CLI::ExistingFile);
+  command
+      ->add_option("--shape", config.shape,
+                   "Shape of the model's input: images are brought to this size (default: as the data have them)")
+      ->type_name("NAME=1,3,224,224");
   command->add_option("--mean", config.mean, "Of pixels in [0, 1], a value a channel: for models that do not normalise")
       ->delimiter(',');
   command->add_option("--stddev", config.stddev, "The same of the standard deviation")->delimiter(',');

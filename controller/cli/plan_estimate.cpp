@@ -57,8 +57,11 @@ std::expected<Plan, Error> plan_campaign(const CampaignConfig& config, const Pla
   const double evaluation = 1 + 1.2 * latency_ms / 1e3 * static_cast<double>(facts.test_samples);
   const auto seeds = static_cast<double>(config.finalists.seeds);
   const double kinds = 2 * runtimes;  // fp32 and int8 with each
-  const double finalist = seeds * config.train.finalist_epochs * samples / speed +
-                          kinds * (final_measurement + evaluation) + (seeds - 1) * evaluation;
+  const PipelineConfig& pipeline = config.finalists.pipeline;
+  const double steps = pipeline.steps.empty() ? 0 : static_cast<double>(pipeline.steps.size() + 1);
+  const double finalist = (seeds * config.train.finalist_epochs + pipeline.training_epochs()) * samples / speed +
+                          kinds * (final_measurement + evaluation) + (seeds - 1) * evaluation +
+                          steps * (facts.measurement_seconds + evaluation);
   const auto count = static_cast<double>(config.finalists.count);
   double baselines = 0;
   for (const BaselineConfig& baseline : config.baselines) {

@@ -1,7 +1,6 @@
 #include "controller/compression/compression_config.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <format>
 #include <nlohmann/json.hpp>
 
@@ -11,16 +10,6 @@
 
 namespace finch::controller {
 namespace {
-
-struct KnownStep {
-  const char* name;
-  double usual, low, high;
-  const char* meaning;  // of the amount; null: there is none
-};
-constexpr KnownStep kSteps[] = {{"distill", 1, 0.001, 10'000, "epochs"},
-                                {"prune", 0.3, 0.01, 0.99, "share of the MACs to remove"},
-                                {"quantize", 0, 0, 0, nullptr},
-                                {"cluster", 4, 1, 8, "bits an index"}};
 
 std::unexpected<Error> wrong(std::string what) {
   return std::unexpected(Error{std::move(what), ExitCode::usage});
@@ -64,62 +53,15 @@ std::expected<void, Error> read_description(const std::filesystem::path& file, C
 
 }  // namespace
 
-std::string StepConfig::text() const {
-  const auto known = std::ranges::find(kSteps, name, [](const KnownStep& step) { return std::string_view(step.name); });
-  return known == std::end(kSteps) || known->meaning == nullptr ? name : std::format("{}={}", name, amount);
-}
-
-std::expected<StepConfig, Error> parse_step(std::string_view text) {
-  const std::string_view name = text.substr(0, text.find('='));
-  const auto known = std::ranges::find(kSteps, name, [](const KnownStep& step) { return std::string_view(step.name); });
-  if (known == std::end(kSteps)) {
-    const std::set<std::string> names = {"distill", "prune", "quantize", "cluster"};
-    return wrong(std::format("'{}' is no step of compression{}; there are distill, prune, quantize, cluster", name,
-                             did_you_mean(name, names)));
-  }
-  StepConfig step{std::string(name), known->usual};
-  if (name.size() == text.size()) return step;
-  const std::string_view number = text.substr(name.size() + 1);
-  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), step.amount);
-  const bool whole = error == std::errc() && end == number.data() + number.size();
-  if (known->meaning == nullptr) return wrong(std::format("'{}': {} has no amount", text, name));
-  if (!whole || !(step.amount >= known->low && step.amount <= known->high)) {
-    return wrong(std::format("'{}': {} takes the {}, {:g} to {:g}, as in {}={:g}", text, name, known->meaning,
-                             known->low, known->high, name, known->usual));
-  }
-  return step;
-}
-
-std::expected<std::vector<StepConfig>, Error> parse_steps(std::string_view text) {
-  std::vector<StepConfig> steps;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
-    auto step = parse_step(text.substr(begin, end - begin));
-    if (!step) return std::unexpected(step.error());
-    steps.push_back(std::move(*step));
-    begin = end + 1;
-  }
-  return steps;
-}
-
-std::vector<std::string> gain_names() {
-  return {"latency", "memory", "energy", "size", "download"};
-}
-
-std::string CompressionConfig::gain_of(const StepConfig& step) const {
-  if (step.name == "distill") return "accuracy";
-  if (!gain.empty()) return gain;
-  return step.name == "cluster" ? "download" : "latency";
-}
-
 nlohmann::json to_json(const CompressionConfig& config) {
   std::vector<std::string> steps;
-  for (const StepConfig& step : config.steps) steps.push_back(step.text());
+  for (const StepConfig& step : config.pipeline.steps) steps.push_back(step.text());
   return {{"model", config.model.string()},
           {"origin", config.origin},
           {"space", config.space},
           {"space_definition", config.space_definition},
           {"genotype", config.genotype},
+          {"shape", config.shape},
           {"mean", config.mean},
           {"stddev", config.stddev},
           {"data",
@@ -132,9 +74,15 @@ nlohmann::json to_json(const CompressionConfig& config) {
           {"tier", config.tier},
           {"device_threads", config.device_threads},
           {"steps", steps},
-          {"max_accuracy_drop", config.max_accuracy_drop},
-          {"gain", config.gain},
-          {"epochs", config.epochs},
+          {"max_accuracy_drop", config.pipeline.max_accuracy_drop},
+          {"gain", config.pipeline.gain},
+          {"epochs", config.pipeline.epochs},
+          {"quantize",
+           {{"calibration", config.quantize.calibration},
+            {"calibration_images", config.quantize.calibration_images},
+            {"qat_drop", config.quantize.qat_drop},
+            {"qat_epochs", config.quantize.qat_epochs},
+            {"mixed_precision", config.quantize.mixed_precision}}},
           {"batch_size", config.batch_size},
           {"learning_rate", config.learning_rate},
           {"flip", config.flip},
@@ -149,6 +97,7 @@ CompressionConfig compression_config(const nlohmann::json& value) {
   value.at("space").get_to(config.space);
   value.at("space_definition").get_to(config.space_definition);
   value.at("genotype").get_to(config.genotype);
+  value.at("shape").get_to(config.shape);
   value.at("mean").get_to(config.mean);
   value.at("stddev").get_to(config.stddev);
   value.at("data").at("format").get_to(config.data.format);
@@ -159,10 +108,15 @@ CompressionConfig compression_config(const nlohmann::json& value) {
   value.at("provider").get_to(config.provider);
   value.at("tier").get_to(config.tier);
   value.at("device_threads").get_to(config.device_threads);
-  for (const std::string text : value.at("steps")) config.steps.push_back(parse_step(text).value());
-  value.at("max_accuracy_drop").get_to(config.max_accuracy_drop);
-  value.at("gain").get_to(config.gain);
-  value.at("epochs").get_to(config.epochs);
+  for (const std::string text : value.at("steps")) config.pipeline.steps.push_back(parse_step(text).value());
+  value.at("max_accuracy_drop").get_to(config.pipeline.max_accuracy_drop);
+  value.at("gain").get_to(config.pipeline.gain);
+  value.at("epochs").get_to(config.pipeline.epochs);
+  value.at("quantize").at("calibration").get_to(config.quantize.calibration);
+  value.at("quantize").at("calibration_images").get_to(config.quantize.calibration_images);
+  value.at("quantize").at("qat_drop").get_to(config.quantize.qat_drop);
+  value.at("quantize").at("qat_epochs").get_to(config.quantize.qat_epochs);
+  value.at("quantize").at("mixed_precision").get_to(config.quantize.mixed_precision);
   value.at("batch_size").get_to(config.batch_size);
   value.at("learning_rate").get_to(config.learning_rate);
   value.at("flip").get_to(config.flip);

@@ -1,9 +1,12 @@
 #include "controller/compression/compression_report.hpp"
 
+#include <algorithm>
 #include <format>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "controller/campaign/campaign_state.hpp"
+#include "controller/campaign/quantizing.hpp"
 #include "controller/report/page_template.hpp"
 #include "controller/report/report.hpp"
 #include "controller/report/report_assets.hpp"
@@ -15,7 +18,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json file_value(const CompressionState& state, std::size_t index) {
-  const protocol::CompressedModel& model = *state.steps[index].model;
+  const protocol::CompressedModel& model = *state.pipeline.steps[index].model;
   return {{"path", "models/" + step_file_name(state, index)},
           {"precision", model.file().precision()},
           {"sha256", model.file().artifact().sha256()},
@@ -23,8 +26,15 @@ Json file_value(const CompressionState& state, std::size_t index) {
           {"compressed_bytes", model.compressed_bytes()}};
 }
 
+std::vector<std::string> notes_of(const StepState& step) {
+  std::vector<std::string> notes(step.model->notes().begin(), step.model->notes().end());
+  if (step.model->has_quantization() && step.validation)
+    std::ranges::move(quantization_notes(step.model->quantization(), *step.validation), std::back_inserter(notes));
+  return notes;
+}
+
 Json step_value(const CompressionState& state, std::size_t index) {
-  const StepState& step = state.steps[index];
+  const StepState& step = state.pipeline.steps[index];
   Json value = {{"step", step.step},
                 {"base", step.base},
                 {"kept", step.kept},
@@ -41,7 +51,7 @@ Json step_value(const CompressionState& state, std::size_t index) {
     value["file"] = file_value(state, index);
     value["parameters"] = step.model->parameters();
     value["macs"] = step.model->macs();
-    for (const std::string& note : step.model->notes()) value["notes"].push_back(note);
+    value["notes"] = notes_of(step);
   }
   if (step.validation) {
     value["accuracy"]["validation"] = step.validation->top1();
@@ -69,11 +79,11 @@ Json value_of(const CompressionState& state) {
                 {"model", state.config.origin},
                 {"data", state.config.data.path},
                 {"device", state.config.device},
-                {"max_accuracy_drop", state.config.max_accuracy_drop},
+                {"max_accuracy_drop", state.config.pipeline.max_accuracy_drop},
                 {"status", state.finished.empty() ? "running" : "finished"},
-                {"result", state.last_kept()},
+                {"result", state.pipeline.last_kept()},
                 {"steps", Json::array()}};
-  for (std::size_t i = 0; i < state.steps.size(); ++i) value["steps"].push_back(step_value(state, i));
+  for (std::size_t i = 0; i < state.pipeline.steps.size(); ++i) value["steps"].push_back(step_value(state, i));
   return value;
 }
 
@@ -84,7 +94,7 @@ std::string dump(const Json& value, int indent) {
 }  // namespace
 
 std::string step_file_name(const CompressionState& state, std::size_t index) {
-  const StepState& step = state.steps[index];
+  const StepState& step = state.pipeline.steps[index];
   return std::format("{}-{}-{}.onnx", index, step.step.substr(0, step.step.find('=')), step.model->file().precision());
 }
 
@@ -95,8 +105,8 @@ std::string compression_json(const CompressionState& state) {
 std::string compression_text(const CompressionState& state) {
   std::string text = std::format("{:<16} {:<7} {:>10} {:>10} {:>11} {:>24} {:>10} {:>10}  {}\n", "step", "outcome",
                                  "validation", "test", "median", "95 % interval", "file", "packed", "why");
-  for (std::size_t i = 0; i < state.steps.size(); ++i) {
-    const StepState& step = state.steps[i];
+  for (std::size_t i = 0; i < state.pipeline.steps.size(); ++i) {
+    const StepState& step = state.pipeline.steps[i];
     const auto percent = [](const std::optional<protocol::Evaluation>& evaluation) {
       return evaluation ? std::format("{:.2f} %", 100 * evaluation->top1()) : "-";
     };
@@ -115,7 +125,7 @@ std::string compression_text(const CompressionState& state) {
                         std::format("{} {}", i, step.step), step.kept ? "kept" : "undone", percent(step.validation),
                         percent(step.test), latency, interval, file, packed, step.reason);
     if (step.model)
-      for (const std::string& note : step.model->notes()) text += "  " + note + "\n";
+      for (const std::string& note : notes_of(step)) text += "  " + note + "\n";
   }
   return text;
 }

@@ -4,17 +4,16 @@
 #include <format>
 
 #include "controller/campaign/artifact_copy.hpp"
-#include "controller/campaign/campaign_state.hpp"
-#include "controller/campaign/measuring.hpp"
+#include "controller/campaign/event_messages.hpp"
+#include "controller/campaign/quantizing.hpp"
 #include "controller/campaign/space_spec.hpp"
 #include "controller/compression/compression_report.hpp"
 #include "controller/config/space_description.hpp"
 #include "protocol/artifact_store.hpp"
+#include "protocol/input_shape.hpp"
 
 namespace finch::controller {
 namespace {
-
-constexpr int kMostAttempts = 2;  // to measure a file, while the verdict is INVALID
 
 std::expected<protocol::ArtifactRef, Error> add_file(const Home& home, const std::filesystem::path& file) {
   protocol::ArtifactStore artifacts(home.artifacts());
@@ -67,22 +66,34 @@ std::expected<void, Error> CompressionRun::run(const Home& home, const Farm& far
   if (!state_.finished.empty()) return {};
   if (auto met = meet_device(farm); !met) return met;
   if (auto read = read_data(farm); !read) return read;
-  if (auto read = read_model(home, farm); !read) return read;
-  if (auto settled = settle_teacher(home, farm); !settled) return settled;
-  for (std::size_t index = 1; index <= state_.config.steps.size(); ++index) {
-    if (state_.steps.size() == index) {
-      const std::string step = state_.config.steps[index - 1].text();
-      if (auto begun = record("begun", {{"step", step}, {"base", state_.last_kept()}}); !begun) return begun;
-    }
-    if (state_.steps[index].decided) continue;
-    if (auto compressed = compress(index, farm); !compressed) return compressed;
-    if (state_.steps[index].decided) continue;  // it failed
-    if (auto validated = validate(index, farm); !validated) return validated;
-    if (auto measured = measure(index, home, farm); !measured) return measured;
-    if (auto decided = decide(index, home, farm); !decided) return decided;
+  const CompressionPipeline::Access access{
+      .ask = [&](const JobRequest& request) -> std::expected<std::optional<protocol::JobResult>, Error> {
+        auto result = farm.ask(request);
+        if (result) return std::move(*result);
+        if (result.error().exit_code == ExitCode::interrupted) return std::unexpected(result.error());
+        protocol::JobResult failed;
+        failed.mutable_failure()->set_message(result.error().message);
+        return failed;
+      },
+      .record = [&](const std::string& type, nlohmann::json data) { return record(type, std::move(data)); },
+      .say = farm.say,
+      .keep = [&](std::size_t index) { return keep_files(index, home); }};
+  auto task = task_of(home);
+  if (!task) return std::unexpected(task.error());
+  CompressionPipeline original(*task, state_.pipeline, access);
+  while (!state_.pipeline.steps[0].decided) {
+    if (auto advanced = original.advance_original(); !advanced) return std::unexpected(advanced.error());
   }
-  for (const std::size_t index : {std::size_t{0}, state_.last_kept()}) {
-    if (auto tested = test(index, farm); !tested) return tested;
+  if (auto settled = settle_teacher(home, farm); !settled) return settled;
+  if (state_.teacher) task->soft_targets = state_.teacher->soft_targets();
+  CompressionPipeline steps(*task, state_.pipeline, access);
+  while (!state_.pipeline.done(state_.config.pipeline)) {
+    if (auto advanced = steps.advance_steps(); !advanced) return std::unexpected(advanced.error());
+    if (!state_.pipeline.steps.back().decided) continue;
+    if (auto written = write_compression_report(state_, folder_.path()); !written) return written;
+  }
+  for (const std::size_t index : {std::size_t{0}, state_.pipeline.last_kept()}) {
+    if (auto tested = test(index, *task, farm); !tested) return tested;
   }
   if (auto finished = record("finished", nlohmann::json::object()); !finished) return finished;
   return write_compression_report(state_, folder_.path());
@@ -91,7 +102,7 @@ std::expected<void, Error> CompressionRun::run(const Home& home, const Farm& far
 CompressionRun::Step CompressionRun::meet_device(const Farm& farm) {
   const auto device = farm.device(state_.config.device);
   if (!device) return std::unexpected(device.error());
-  if (state_.config.gain == "energy" && !std::ranges::contains(device->measures(), "energy")) {
+  if (state_.config.pipeline.gain == "energy" && !std::ranges::contains(device->measures(), "energy")) {
     return std::unexpected(
         Error{std::format("{} measures no energy; ask for another --gain, or see: finch devices", state_.config.device),
               ExitCode::usage});
@@ -111,50 +122,46 @@ CompressionRun::Step CompressionRun::read_data(const Farm& farm) {
   return record("data", {{"result", to_json(result->data_facts())}});
 }
 
-CompressionRun::Step CompressionRun::read_model(const Home& home, const Farm& farm) {
+std::expected<PipelineTask, Error> CompressionRun::task_of(const Home& home) const {
   const CompressionConfig& config = state_.config;
-  if (!state_.steps[0].model) {
-    const auto file = add_file(home, config.model);
-    if (!file) return std::unexpected(file.error());
-    JobRequest request{.job = {},
-                       .target = "",
-                       .priority = 80,
-                       .depends_on = state_.data->data_hash(),
-                       .description = "Reading " + config.origin};
-    protocol::ReadModel& job = *request.job.mutable_read_model();
-    *job.mutable_data() = data_spec();
-    *job.mutable_file() = *file;
-    job.set_origin(config.origin);
-    job.mutable_mean()->Add(config.mean.begin(), config.mean.end());
-    job.mutable_stddev()->Add(config.stddev.begin(), config.stddev.end());
-    if (!config.space.empty()) {
-      CampaignConfig described;
-      described.space = config.space;
-      if (!config.space_definition.empty()) {
-        auto space = parse_space(config.space_definition, config.space + ".toml");
-        if (!space) return std::unexpected(space.error());
-        described.space_file = SpaceFile{config.space + ".toml", config.space_definition, std::move(space->config)};
-      }
-      *job.mutable_space() = space_spec(described, *state_.data);
-      job.mutable_genotype()->Add(config.genotype.begin(), config.genotype.end());
-    }
-    const auto result = farm.ask(request);
-    if (!result) return std::unexpected(result.error());
-    if (auto recorded = record("model", {{"index", 0}, {"result", to_json(result->compressed_model())}}); !recorded)
-      return recorded;
-    if (auto kept = keep_file(0, home); !kept) return kept;
+  PipelineTask task{.what = {},
+                    .config = config.pipeline,
+                    .original = {},
+                    .data_hash = state_.data->data_hash(),
+                    .soft_targets = {},
+                    .quantize = quantize_spec(config.quantize),
+                    .recipe = [this](double epochs) { return recipe(epochs); },
+                    .device = *state_.device,
+                    .deploy = [this](const std::string& precision) { return deploy(precision); },
+                    .tier = config.tier};
+  const auto file = add_file(home, config.model);
+  if (!file) return std::unexpected(file.error());
+  protocol::ReadModel& job = task.original;
+  *job.mutable_data() = data_spec();
+  *job.mutable_file() = *file;
+  job.set_origin(config.origin);
+  if (!config.shape.empty()) *job.mutable_shape() = shape();
+  job.mutable_mean()->Add(config.mean.begin(), config.mean.end());
+  job.mutable_stddev()->Add(config.stddev.begin(), config.stddev.end());
+  if (config.space.empty()) return task;
+  CampaignConfig described;
+  described.space = config.space;
+  if (!config.space_definition.empty()) {
+    auto space = parse_space(config.space_definition, config.space + ".toml");
+    if (!space) return std::unexpected(space.error());
+    described.space_file = SpaceFile{config.space + ".toml", config.space_definition, std::move(space->config)};
   }
-  if (auto validated = validate(0, farm); !validated) return validated;
-  if (auto measured = measure(0, home, farm); !measured) return measured;
-  if (state_.steps[0].decided) return {};
-  return record("decided", {{"index", 0}, {"kept", true}, {"reason", "what the steps are compared with"}});
+  *job.mutable_space() = space_spec(described, *state_.data);
+  job.mutable_genotype()->Add(config.genotype.begin(), config.genotype.end());
+  return task;
 }
 
 CompressionRun::Step CompressionRun::settle_teacher(const Home& home, const Farm& farm) {
   const auto trains = [&](const StepConfig& step) {
-    return step.name == "distill" || (state_.config.epochs > 0 && step.name != "quantize");
+    if (step.name == "quantize") return state_.config.quantize.qat_epochs > 0;
+    return step.name == "distill" || state_.config.pipeline.epochs > 0;
   };
-  if (state_.teacher || std::ranges::none_of(state_.config.steps, trains)) return {};
+  if (state_.teacher || std::ranges::none_of(state_.config.pipeline.steps, trains)) return {};
   JobRequest request{.job = {},
                      .target = "",
                      .priority = 80,
@@ -163,7 +170,7 @@ CompressionRun::Step CompressionRun::settle_teacher(const Home& home, const Farm
   protocol::TrainTeacher& job = *request.job.mutable_train_teacher();
   *job.mutable_data() = data_spec();
   *job.mutable_recipe() = recipe(1);
-  *job.add_torchscript() = state_.steps[0].model->model();
+  *job.add_torchscript() = state_.pipeline.steps[0].model->model();
   if (!state_.config.teacher.empty()) {
     const auto file = add_file(home, state_.config.teacher);
     if (!file) return std::unexpected(file.error());
@@ -174,107 +181,27 @@ CompressionRun::Step CompressionRun::settle_teacher(const Home& home, const Farm
   return record("teacher", {{"result", to_json(result->trained_teacher())}});
 }
 
-CompressionRun::Step CompressionRun::compress(std::size_t index, const Farm& farm) {
-  const StepState& step = state_.steps[index];
-  if (step.model) return {};
-  const StepConfig& wanted = state_.config.steps[index - 1];
-  JobRequest request{.job = {},
-                     .target = "",
-                     .priority = 80,
-                     .depends_on = state_.data->data_hash(),
-                     .description = std::format("Step {}: {}", index, step.step)};
-  protocol::CompressModel& job = *request.job.mutable_compress_model();
-  *job.mutable_data() = data_spec();
-  *job.mutable_model() = state_.steps[step.base].model->model();
-  job.set_step(wanted.name);
-  job.set_amount(wanted.amount);
-  *job.mutable_recipe() = recipe(wanted.name == "distill" ? wanted.amount : state_.config.epochs);
-  if (state_.teacher) *job.mutable_soft_targets() = state_.teacher->soft_targets();
-  const auto result = farm.ask(request);
-  if (result) return record("model", {{"index", index}, {"result", to_json(result->compressed_model())}});
-  if (result.error().exit_code == ExitCode::interrupted) return std::unexpected(result.error());
-  farm.say(std::format("Step {} ({}) failed: {}", index, step.step, result.error().message));
-  return record("decided", {{"index", index}, {"kept", false}, {"reason", "it failed: " + result.error().message}});
-}
-
-std::expected<protocol::Evaluation, Error> CompressionRun::evaluate(std::size_t index,
-                                                                    const protocol::ArtifactRef& images,
-                                                                    const char* what, const Farm& farm) {
-  const std::string& device = state_.config.device;
-  JobRequest request{.job = {},
-                     .target = device,
-                     .priority = 85,
-                     .depends_on = state_.data->data_hash() + device_state(*state_.device, deploy(index).runtime()),
-                     .description = std::format("{} {} on {}", what, state_.steps[index].step, device)};
-  protocol::Evaluate& job = *request.job.mutable_evaluate();
-  *job.mutable_model() = state_.steps[index].model->file().artifact();
-  *job.mutable_test_set() = images;
-  *job.mutable_deploy() = deploy(index);
-  job.set_device(device);
-  const auto result = farm.ask(request);
+CompressionRun::Step CompressionRun::test(std::size_t index, const PipelineTask& task, const Farm& farm) {
+  const StepState& step = state_.pipeline.steps[index];
+  if (step.test) return {};
+  const auto result = farm.ask(evaluation_request(task, step.model->file(), state_.data->test_set(),
+                                                  std::format("Testing {} on {}", step.step, state_.config.device)));
   if (!result) return std::unexpected(result.error());
-  return result->evaluation();
+  return record("tested", {{"index", index}, {"result", to_json(result->evaluation())}});
 }
 
-CompressionRun::Step CompressionRun::validate(std::size_t index, const Farm& farm) {
-  if (state_.steps[index].validation) return {};
-  const auto evaluation = evaluate(index, state_.steps[0].model->validation_set(), "Validating", farm);
-  if (!evaluation) return std::unexpected(evaluation.error());
-  return record("validated", {{"index", index}, {"result", to_json(*evaluation)}});
-}
-
-CompressionRun::Step CompressionRun::test(std::size_t index, const Farm& farm) {
-  if (state_.steps[index].test) return {};
-  const auto evaluation = evaluate(index, state_.data->test_set(), "Testing", farm);
-  if (!evaluation) return std::unexpected(evaluation.error());
-  return record("tested", {{"index", index}, {"result", to_json(*evaluation)}});
-}
-
-CompressionRun::Step CompressionRun::measure(std::size_t index, const Home& home, const Farm& farm) {
-  const StepState& step = state_.steps[index];
-  if (step.measurement) return {};
-  const std::string& device = state_.config.device;
-  protocol::Measurement measurement;
-  for (int attempt = 1; attempt <= kMostAttempts; ++attempt) {
-    JobRequest request{.job = {},
-                       .target = device,
-                       .priority = 90,
-                       .depends_on = state_of_attempt(*state_.device, deploy(index).runtime(), attempt),
-                       .description = std::format("Measuring {} on {} ({})", step.step, device, state_.config.tier)};
-    protocol::Measure& job = *request.job.mutable_measure();
-    *job.mutable_model() = step.model->file().artifact();
-    if (index > 0) *job.mutable_rival() = state_.steps[step.base].model->file().artifact();
-    *job.mutable_deploy() = deploy(index);
-    job.set_tier(state_.config.tier);
-    job.set_device(device);
-    const auto result = farm.ask(request);
-    if (!result) return std::unexpected(result.error());
-    measurement = result->measurement();
-    if (measurement.verdict() != "INVALID") break;
+CompressionRun::Step CompressionRun::keep_files(std::size_t index, const Home& home) {
+  const StepState& step = state_.pipeline.steps[index];
+  const std::string name = step_file_name(state_, index);
+  if (step.measurement && step.measurement->has_raw()) {
+    const std::string& raw = step.measurement->raw().sha256();
+    if (auto kept = copy_artifact(home.artifacts(), raw, folder_.raw() / (name + ".f64")); !kept) return kept;
   }
-  if (measurement.has_raw()) {
-    const auto to = folder_.raw() / (step_file_name(state_, index) + ".f64");
-    if (auto kept = copy_artifact(home.artifacts(), measurement.raw().sha256(), to); !kept) return kept;
-  }
-  return record("measured", {{"index", index}, {"result", to_json(measurement)}});
+  return copy_artifact(home.artifacts(), step.model->file().artifact().sha256(), folder_.models() / name);
 }
 
-CompressionRun::Step CompressionRun::decide(std::size_t index, const Home& home, const Farm& farm) {
-  const StepState& step = state_.steps[index];
-  const Judgement judgement =
-      judge(state_.config, state_.config.steps[index - 1], state_.steps[0], state_.steps[step.base], step);
-  if (auto kept = keep_file(index, home); !kept) return kept;
-  farm.say(
-      std::format("Step {} ({}) is {}: {}", index, step.step, judgement.kept ? "kept" : "undone", judgement.reason));
-  if (auto decided = record("decided", {{"index", index}, {"kept", judgement.kept}, {"reason", judgement.reason}});
-      !decided)
-    return decided;
-  return write_compression_report(state_, folder_.path());
-}
-
-CompressionRun::Step CompressionRun::keep_file(std::size_t index, const Home& home) {
-  return copy_artifact(home.artifacts(), state_.steps[index].model->file().artifact().sha256(),
-                       folder_.models() / step_file_name(state_, index));
+protocol::InputShape CompressionRun::shape() const {
+  return protocol::parse_input_shape(state_.config.shape).value();  // the command line has looked at it
 }
 
 protocol::DataSpec CompressionRun::data_spec() const {
@@ -283,6 +210,10 @@ protocol::DataSpec CompressionRun::data_spec() const {
   spec.set_path(state_.config.data.path);
   spec.set_validation_samples(state_.config.data.validation_samples);
   spec.set_seed(1);  // as a campaign's: a model of one is not validated on what it was trained on
+  if (!state_.config.shape.empty()) {
+    spec.set_height(shape().extents(2));
+    spec.set_width(shape().extents(3));
+  }
   return spec;
 }
 
@@ -302,13 +233,13 @@ protocol::Recipe CompressionRun::recipe(double epochs) const {
   return recipe;
 }
 
-protocol::Deploy CompressionRun::deploy(std::size_t index) const {
+protocol::Deploy CompressionRun::deploy(const std::string& precision) const {
   protocol::Deploy deploy;
   deploy.set_runtime("onnxruntime");
   deploy.set_provider(state_.config.provider);
-  deploy.set_precision(state_.steps[index].model->file().precision());
+  deploy.set_precision(precision);
   deploy.set_threads(static_cast<int>(state_.config.device_threads));
-  deploy.set_batch(1);
+  deploy.set_batch(state_.config.shape.empty() ? 1 : static_cast<int>(shape().extents(0)));
   return deploy;
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "controller/campaign/compression_pipeline.hpp"
 #include "controller/campaign/event_store.hpp"
 #include "controller/campaign/job_board.hpp"
 #include "controller/campaign/run_folder.hpp"
@@ -45,20 +46,15 @@ class CompressionRun {
   Step record(const std::string& type, nlohmann::json data);
   Step meet_device(const Farm& farm);
   Step read_data(const Farm& farm);
-  Step read_model(const Home& home, const Farm& farm);
+  std::expected<PipelineTask, Error> task_of(const Home& home) const;
   Step settle_teacher(const Home& home, const Farm& farm);
-  Step compress(std::size_t index, const Farm& farm);  // a failure undoes the step
-  Step validate(std::size_t index, const Farm& farm);
-  Step measure(std::size_t index, const Home& home, const Farm& farm);
-  Step decide(std::size_t index, const Home& home, const Farm& farm);
-  Step test(std::size_t index, const Farm& farm);
-  std::expected<protocol::Evaluation, Error> evaluate(std::size_t index, const protocol::ArtifactRef& images,
-                                                      const char* what, const Farm& farm);
-  Step keep_file(std::size_t index, const Home& home);
+  Step test(std::size_t index, const PipelineTask& task, const Farm& farm);
+  Step keep_files(std::size_t index, const Home& home);
 
+  protocol::InputShape shape() const;  // REQUIRES: one is given
   protocol::DataSpec data_spec() const;
   protocol::Recipe recipe(double epochs) const;
-  protocol::Deploy deploy(std::size_t index) const;
+  protocol::Deploy deploy(const std::string& precision) const;
 
   RunFolder folder_;
   EventStore events_;

@@ -174,6 +174,20 @@ void read_teacher(TomlReader& reader, CampaignConfig& config) {
   table.done();
 }
 
+void read_init(TomlReader& reader, CampaignConfig& config) {
+  TomlTable table = reader.table("init");
+  std::string from;
+  table.read("from", from);
+  if (!from.empty()) {
+    config.init.from = absolute_to(config.file, from);
+    if (!is_file(*config.init.from) && !is_campaign(*config.init.from))
+      table.complain("from", std::format("{} is neither a file nor a campaign's folder", *config.init.from));
+    if (config.train.trainer == "command")
+      table.complain("from", "a program of your own begins where it likes; take [init] out");
+  }
+  table.done();
+}
+
 void read_distillation(TomlTable& table, CampaignConfig& config) {
   TrainConfig& train = config.train;
   table.read_choice("distillation", train.distillation, {"soft_targets", "hint", "attention", "relational"});
@@ -261,6 +275,30 @@ void read_deploy(TomlReader& reader, CampaignConfig& config) {
   table.done();
 }
 
+void read_steps(TomlTable& table, CampaignConfig& config) {
+  PipelineConfig& pipeline = config.finalists.pipeline;
+  std::vector<std::string> steps;
+  table.read_list("steps", steps);
+  for (const std::string& text : steps) {
+    auto step = parse_step(text);
+    if (step) {
+      pipeline.steps.push_back(std::move(*step));
+    } else {
+      table.complain("steps", step.error().message);
+    }
+  }
+  table.read("max_accuracy_drop", pipeline.max_accuracy_drop, 0.0, 1.0);
+  table.read("step_epochs", pipeline.epochs, 0.0, 10'000.0);
+  if (table.has("gain")) table.read_choice("gain", pipeline.gain = "latency", gain_names());
+  for (const char* key : {"max_accuracy_drop", "step_epochs", "gain"}) {
+    if (steps.empty() && table.has(key)) table.complain(key, "it is about steps; name some: steps = [\"prune=0.3\"]");
+  }
+  if (!steps.empty() && config.finalists.seeds > 1)
+    table.complain("steps", "of several trainings one would be compressed and the others not; take seeds out");
+  if (!steps.empty() && config.train.trainer == "command")
+    table.complain("steps", "a program of your own compresses what it trains itself; take steps out");
+}
+
 void read_rest(TomlReader& reader, CampaignConfig& config) {
   TomlTable finalists = reader.table("finalists");
   finalists.read("count", config.finalists.count, 1, 1000);
@@ -282,6 +320,10 @@ void read_rest(TomlReader& reader, CampaignConfig& config) {
       (reads_tflite(config.deploy.runtime) || std::ranges::any_of(config.finalists.runtimes, reads_tflite)))
     finalists.complain("runtimes", "a program of your own gives ONNX files, which litert does not read");
   finalists.read("accuracy_tolerance", config.finalists.accuracy_tolerance, 0.01, 100);
+  read_steps(finalists, config);
+  if (!config.finalists.pipeline.steps.empty() &&
+      (reads_tflite(config.deploy.runtime) || std::ranges::any_of(config.finalists.runtimes, reads_tflite)))
+    finalists.complain("steps", "compressed models are ONNX files, which litert does not read");
   finalists.done();
   TomlTable measure = reader.table("measure");
   const std::vector<std::string> tiers = {"quick", "screen", "certify"};
@@ -379,6 +421,7 @@ std::expected<CampaignConfig, Error> parse_campaign(const std::string& text, con
   read_budget(**reader, config);
   read_teacher(**reader, config);
   read_train(**reader, config);
+  read_init(**reader, config);
   read_quantize(**reader, config);
   read_deploy(**reader, config);
   read_rest(**reader, config);
@@ -395,6 +438,9 @@ const DeviceConfig* CampaignConfig::device(const std::string& wanted) const {
 void resolve(CampaignConfig& config, const std::vector<DeviceProfile>& profiles) {
   const DeployConfig& deploy = config.deploy;
   if (deploy.precision.empty()) config.deploy.precision = profiles.front().deploy_precision;
+  std::vector<StepConfig>& steps = config.finalists.pipeline.steps;
+  if (!steps.empty() && deploy.precision == "int8" && !std::ranges::contains(steps, "quantize", &StepConfig::name))
+    steps.push_back({"quantize", 0});
   for (std::size_t i = 0; i < config.devices.size(); ++i) {
     const DeviceProfile& profile = profiles[i];
     DeviceConfig& device = config.devices[i];

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "controller/config/accuracy_metric.hpp"
+#include "controller/config/compression_steps.hpp"
 #include "controller/config/device_profile.hpp"
 #include "controller/error.hpp"
 #include "search/custom_space_config.hpp"
@@ -72,6 +73,11 @@ struct TeacherConfig {
   bool is_trained() const { return !torchscript && !onnx && !from && models.empty(); }
 };
 
+// Where the weights of the search begin.
+struct InitConfig {
+  std::optional<std::string> from;  // run folder of a campaign with a supernet, safetensors or ONNX; none: at random
+};
+
 struct TrainConfig {
   // "standalone": each candidate is trained; "supernet": shared weights are trained once, and candidates take theirs.
   std::string mode = "standalone";
@@ -127,6 +133,7 @@ struct FinalistConfig {
   std::int64_t seeds = 1;  // each is trained so often; the one of median validation accuracy is deployed
   std::vector<std::string> runtimes = {};  // that finalists are measured and tested with beside deploy.runtime
   double accuracy_tolerance = 0.5;  // points of top-1 by which a deployed file may differ from what it should give
+  PipelineConfig pipeline = {};     // between training and certification; no steps: none
 };
 
 struct DeployConfig {
@@ -190,6 +197,7 @@ struct CampaignConfig {
   SearchConfig search;
   BudgetConfig budget;
   TeacherConfig teacher;
+  InitConfig init;
   TrainConfig train;
   QuantizeConfig quantize;
   FinalistConfig finalists;

@@ -68,6 +68,7 @@ std::string resolved_toml(const CampaignConfig& c) {
   if (!c.teacher.models.empty()) line("models", list_of(c.teacher.models));
   line("epochs", number(c.teacher.epochs));
   line("learning_rate", number(c.teacher.learning_rate));
+  if (c.init.from) text += std::format("\n[init]\nfrom = {}\n", toml_string(*c.init.from));
   text += "\n[train]\n";
   line("mode", toml_string(c.train.mode));
   line("trainer", toml_string(c.train.trainer));
@@ -112,6 +113,14 @@ std::string resolved_toml(const CampaignConfig& c) {
   line("seeds", std::to_string(c.finalists.seeds));
   line("runtimes", list_of(c.finalists.runtimes));
   line("accuracy_tolerance", number(c.finalists.accuracy_tolerance));
+  if (const PipelineConfig& pipeline = c.finalists.pipeline; !pipeline.steps.empty()) {
+    std::vector<std::string> steps;
+    for (const StepConfig& step : pipeline.steps) steps.push_back(step.text());
+    line("steps", list_of(steps));
+    line("max_accuracy_drop", number(pipeline.max_accuracy_drop));
+    line("step_epochs", number(pipeline.epochs));
+    if (!pipeline.gain.empty()) line("gain", toml_string(pipeline.gain));
+  }
   text += "\n[deploy]\n";
   line("runtime", toml_string(c.deploy.runtime));
   if (!c.deploy.provider.empty()) line("provider", toml_string(c.deploy.provider));

@@ -53,17 +53,21 @@ grep -q "below the original" "$work/first/report.html" || fail "the report has n
 
 # A file of the user's own: the exported model under another name. What cannot be read is named.
 cp "$work/run/models/$model-fp32.onnx" "$work/own.onnx"
-"${compress[@]}" --model "$work/own.onnx" --steps quantize --output "$work/second" >"$work/second.json" 2>"$work/log" ||
+"${compress[@]}" --model "$work/own.onnx" --shape image=2,1,16,16 --steps quantize --qat-epochs 0.5 --output "$work/second" >"$work/second.json" 2>"$work/log" ||
   fail "an ONNX file"
 python3 - "$work/second.json" <<'PYTHON' || fail "the second compression.json"
 import json, sys
 original, quantize = json.load(open(sys.argv[1]))["steps"]
 assert quantize["file"]["precision"] == "int8" and quantize["reason"], quantize
 assert quantize["file"]["size_bytes"] < original["file"]["size_bytes"]
+assert original["measurement"]["deploy"]["batch"] == 2, original["measurement"]
 PYTHON
 "${compress[@]}" --model "$work/run/models/$model-int8.onnx" --steps prune --output "$work/third" >/dev/null \
   2>"$work/log" && fail "a quantized file was read"
 grep -q "before it was quantized" "$work/log" || fail "the refusal does not say why"
+"${compress[@]}" --model "$work/own.onnx" --shape picture=1,1,16,16 --steps prune --output "$work/fourth" >/dev/null \
+  2>"$work/log" && fail "an input was found that there is not"
+grep -q "its input is 'image'" "$work/log" || fail "the refusal does not name the input"
 "$finch" compress --model "$work/own.onnx" --data "$work/data" --steps prun >/dev/null 2>"$work/log" && fail "a wrong step"
 grep -q "did you mean 'prune'" "$work/log" || fail "a wrong step is not explained"
 echo "compress_model: good"

@@ -41,4 +41,33 @@ grep -q "shared weights" "$work/run/report.html" || fail "the report does not sa
 sed -i 's/^evaluations = 3/evaluations = 4/' "$work/tiny.toml"
 "$finch" run "$work/tiny.toml" --output "$work/again" >"$work/out" 2>"$work/log" || fail "the second campaign"
 grep -q "supernet (reused)" "$work/log" || fail "the supernet was trained again"
+
+# Another campaign begins with those weights and takes its finalist through compression, killed on the way.
+sed 's|^\[train\]|[init]\nfrom = "run"\n[train]|; s/^supernet_epochs = 8/supernet_epochs = 1/; s/^evaluations = 4/evaluations = 2/
+  s/^count = 2/count = 1\nsteps = ["prune=0.3", "quantize"]\nmax_accuracy_drop = 0.5\ngain = "size"/' "$work/tiny.toml" >"$work/next.toml"
+"$finch" run "$work/next.toml" --output "$work/next" >"$work/out" 2>"$work/log" &
+running=$!
+until [ -f "$work/next/campaign.db" ] && [ "$(events next finalist_step)" -gt 3 ]; do
+  kill -0 $running 2>/dev/null || fail "finch ended before it compressed a finalist"
+  read -r -t 0.05 <> <(:) || true
+done
+kill -9 $running
+wait $running 2>/dev/null || true
+[ "$(events next finished)" = 0 ] || fail "the third campaign was too quick to be killed"
+"$finch" resume "$work/next" >"$work/out" 2>"$work/log" || fail "the resumed third campaign"
+python3 - "$work" <<'PYTHON' || fail "the compressed finalist"
+import json, sqlite3, sys
+front = json.load(open(sys.argv[1] + "/next/front.json"))
+model, = front["models"]
+notes = " ".join(model["notes"])
+assert "prune=0.3 was kept" in notes and "quantize was kept" in notes, notes
+assert [file["precision"] for file in model["files"]] == ["fp32", "int8"]
+assert any("where the weights began" in note for note in front["notes"]), front["notes"]
+events = sqlite3.connect(sys.argv[1] + "/next/campaign.db").execute("SELECT data FROM events WHERE type = 'finalist_step'")
+steps = [json.loads(data) for data, in events]
+decided = [step["step"]["index"] for step in steps if step["type"] == "decided"]
+assert decided == [0, 1, 2], decided
+original, pruned = (step["step"]["result"]["macs"] for step in steps if step["type"] == "model" and step["step"]["index"] < 2)
+assert int(pruned) <= 0.7 * int(original) and model["macs"] == int(pruned), (original, pruned, model["macs"])
+PYTHON
 echo "supernet_campaign: good"

@@ -93,6 +93,50 @@ TEST_F(CompressionJobs, TakesAModelThroughEveryStep) {
   EXPECT_THAT(step(quantized->compressed_model(), "quantize", 0, 0).error().message, HasSubstr("quantized already"));
 }
 
+TEST_F(CompressionJobs, QuantizesAsTheJobSays) {
+  const auto original = read(trained_file());
+  protocol::CompressModel job;
+  *job.mutable_model() = original.model();
+  job.set_step("quantize");
+  job.mutable_recipe()->set_batch_size(16);
+  job.mutable_recipe()->set_learning_rate(0.005);
+  protocol::Quantize& quantize = *job.mutable_quantize();
+  quantize.set_calibration("minmax");
+  quantize.set_calibration_images(32);
+  quantize.set_qat_drop(1);
+  quantize.set_qat_epochs(1);
+  const auto calibrated = compress_model(job, dataset_, path_, output_);
+  ASSERT_TRUE(calibrated) << calibrated.error().message;
+  const protocol::QuantizationReport& report = calibrated->compressed_model().quantization();
+  EXPECT_GT(report.layers(), 0);
+  EXPECT_GT(report.int8_top1(), 0.8);
+  EXPECT_FALSE(report.has_qat_top1());
+
+  quantize.set_qat_drop(-1);  // no result is good enough
+  quantize.set_mixed_precision(true);
+  const auto more = compress_model(job, dataset_, path_, output_);
+  ASSERT_TRUE(more) << more.error().message;
+  EXPECT_TRUE(more->compressed_model().quantization().has_qat_top1());
+  EXPECT_GE(more->compressed_model().quantization().int8_top1(), report.int8_top1());
+
+  quantize.set_calibration("guess");
+  EXPECT_THAT(compress_model(job, dataset_, path_, output_).error().message, HasSubstr("guess"));
+}
+
+TEST_F(CompressionJobs, TheInputsShapeIsTheDatas) {
+  protocol::ReadModel job;
+  *job.mutable_file() = trained_file();
+  job.set_origin("mine.onnx");
+  job.mutable_shape()->set_name("image");
+  for (const int extent : {1, 1, 16, 16}) job.mutable_shape()->add_extents(extent);
+  EXPECT_TRUE(read_model(job, dataset_, path_, output_));
+  job.mutable_shape()->set_extents(3, 20);
+  EXPECT_THAT(read_model(job, dataset_, path_, output_).error().message, HasSubstr("N x 1 x 16 x 16"));
+  job.mutable_shape()->set_extents(3, 16);
+  job.mutable_shape()->set_name("picture");
+  EXPECT_THAT(read_model(job, dataset_, path_, output_).error().message, HasSubstr("its input is 'image'"));
+}
+
 TEST_F(CompressionJobs, SaysWhatCannotBe) {
   EXPECT_THAT(step(read(trained_file()), "prun", 0, 0).error().message, HasSubstr("cluster, distill, prune, quantize"));
   protocol::ReadModel job;

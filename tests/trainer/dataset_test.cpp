@@ -43,6 +43,26 @@ TEST_F(IdxDatasetTest, SplitsReproducibly) {
   EXPECT_THAT(first->class_names, ElementsAre("0", "1", "2", "3"));
 }
 
+TEST_F(IdxDatasetTest, ImagesAreBroughtToTheSizeThatIsAskedFor) {
+  write_sample_idx(folder_.path());
+  DataSource sized = source(50);
+  sized.height = 32;
+  sized.width = 48;
+  const auto plain = load_dataset(source(50)), larger = load_dataset(sized);
+  ASSERT_TRUE(plain && larger);
+  for (const ImageSplit* split : {&larger->train, &larger->validation, &larger->test}) {
+    EXPECT_EQ(split->height, 32);
+    EXPECT_EQ(split->width, 48);
+    EXPECT_EQ(std::ssize(split->pixels), split->size() * 32 * 48);
+  }
+  EXPECT_EQ(larger->train.labels, plain->train.labels);
+  EXPECT_NEAR(larger->mean[0], plain->mean[0], 0.01);
+  EXPECT_EQ(larger->data_hash, plain->data_hash);
+  EXPECT_NE(larger->split_hash, plain->split_hash);  // a teacher's answers to the one are none to the other
+  sized.width = 0;
+  EXPECT_THAT(error_of(sized), HasSubstr("32 x 0"));
+}
+
 TEST_F(IdxDatasetTest, LosesAndDoublesNoImage) {
   write_sample_idx(folder_.path());
   const auto dataset = load_dataset(source(50));

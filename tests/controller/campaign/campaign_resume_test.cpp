@@ -10,17 +10,20 @@ namespace finch::controller {
 namespace {
 
 constexpr int kSeeds = 50;
+constexpr int kSeedsOfSteps = 10;  // most of whose campaign is like the others'
 
 // A campaign of each way to train.
 class CampaignResumeTest : public testing::TestWithParam<const char*> {
  protected:
+  static int seeds() { return std::string(GetParam()).starts_with("steps") ? kSeedsOfSteps : kSeeds; }
   static CampaignConfig config(const CampaignFixture& fixture) {
     return fixture.config(CampaignFixture::kSmall + std::string(GetParam()));
   }
 };
 
 INSTANTIATE_TEST_SUITE_P(Modes, CampaignResumeTest,
-                         testing::Values("[train]\nmode = \"standalone\"\n", "[train]\nmode = \"supernet\"\n"));
+                         testing::Values("[train]\nmode = \"standalone\"\n", "[train]\nmode = \"supernet\"\n",
+                                         "steps = [\"prune=0.3\", \"distill\", \"quantize\"]\n"));
 
 // What a kill leaves behind: only the first `count` events.
 void truncate_log(const std::filesystem::path& file, std::int64_t count) {
@@ -63,8 +66,9 @@ void expect_sound(const std::vector<Event>& events, const CampaignConfig& config
   for (const Event& event : events) {
     EXPECT_GE(event.seconds, seconds);
     seconds = event.seconds;
-    const std::string what = event.type + event.data.value("id", nlohmann::json()).dump() +
-                             event.data.value("precision", "") + event.data.value("text", "");
+    std::string what = event.type + event.data.value("id", nlohmann::json()).dump() +
+                       event.data.value("precision", "") + event.data.value("text", "");
+    if (event.type == "finalist_step") what += event.data.at("type").dump() + event.data.at("step").dump();
     EXPECT_TRUE(seen.insert(what).second) << what << " is in the log twice";
     if (event.type == "asked") {
       const auto proposals = algorithm->ask(1);
@@ -108,7 +112,7 @@ TEST_P(CampaignResumeTest, GoesOnAsIfNothingHadHappened) {
   CampaignFixture whole;
   whole.finish("run", config(whole));
   const auto expected = contents(whole.events("run"));
-  for (int seed = 0; seed < kSeeds; ++seed) {
+  for (int seed = 0; seed < seeds(); ++seed) {
     SCOPED_TRACE(seed);
     std::mt19937 random(static_cast<unsigned>(seed));
     CampaignFixture fixture;
@@ -120,7 +124,7 @@ TEST_P(CampaignResumeTest, GoesOnAsIfNothingHadHappened) {
 }
 
 TEST_P(CampaignResumeTest, LosesAndDoublesNothingWhileTheFarmGoesOn) {
-  for (int seed = 0; seed < kSeeds; ++seed) {
+  for (int seed = 0; seed < seeds(); ++seed) {
     SCOPED_TRACE(seed);
     std::mt19937 random(static_cast<unsigned>(1000 + seed));
     CampaignFixture fixture;

@@ -107,6 +107,19 @@ protocol::ArtifactRef SimulatedFarm::keep(const std::string& bytes) {
 
 protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
   protocol::JobResult result;
+  const auto write_compressed = [&](const Model& model, protocol::CompressedModel& written) {
+    *written.mutable_model() = keep(model.text());
+    *written.mutable_safetensors() = keep("tensors of " + model.text());
+    written.mutable_file()->set_precision(model.precision);
+    *written.mutable_file()->mutable_artifact() = keep(model.text());
+    written.set_macs(static_cast<std::int64_t>(model.macs));
+    written.set_parameters(written.macs() / 10);
+    written.set_peak_activation_bytes(written.macs() / 20);
+    written.set_compressed_bytes(written.macs() / 2);
+    if (model.precision == "fp32") return;
+    written.mutable_fp32_file()->set_precision("fp32");
+    *written.mutable_fp32_file()->mutable_artifact() = keep(Model{model.macs, model.top1, "fp32"}.text());
+  };
   if (job.has_inspect_data()) {
     auto& facts = *result.mutable_data_facts();
     facts.set_channels(1);
@@ -185,6 +198,29 @@ protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
     evaluated.set_validation_top1(top1_of(cost_of(spec.space(), genotype), genotype, 0));
     evaluated.set_seconds(0.5);
     *evaluated.mutable_checkpoint() = keep("slice " + search::to_string(genotype));
+  } else if (job.has_read_weights()) {
+    auto& initial = *result.mutable_initial_weights();
+    *initial.mutable_weights() = keep("initial weights of " + job.read_weights().file().sha256());
+    initial.set_loaded(12);
+    initial.add_left_out("the head is a new one: classifier.1.weight");
+  } else if (job.has_read_model()) {
+    const auto& spec = job.read_model();
+    const search::Genotype genotype(spec.genotype().begin(), spec.genotype().end());
+    const auto cost = cost_of(spec.space(), genotype);
+    auto& model = *result.mutable_compressed_model();
+    write_compressed({static_cast<double>(cost.macs), top1_of(cost, genotype, 3), "fp32"}, model);
+    *model.mutable_validation_set() = keep("validation set");
+  } else if (job.has_compress_model()) {
+    const auto& spec = job.compress_model();
+    Model changed = Model::parse(read(artifacts_.path_of(spec.model().sha256())));
+    if (spec.step() == "prune") changed.macs *= 1 - spec.amount();
+    if (spec.step() == "prune") changed.top1 -= 0.01 * spec.amount();
+    if (spec.step() == "distill") changed.top1 += 0.01;
+    if (spec.step() == "quantize") changed.precision = "int8";
+    auto& model = *result.mutable_compressed_model();
+    write_compressed(changed, model);
+    if (changed.precision == "int8") model.mutable_quantization()->set_fp32_top1(changed.top1);
+    result.set_paused_seconds(0.125);
   } else if (job.has_measure()) {
     const auto model = Model::parse(read(artifacts_.path_of(job.measure().model().sha256())));
     auto& measurement = *result.mutable_measurement();
@@ -208,6 +244,14 @@ protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
     measurement.set_artifact_sha256(job.measure().model().sha256());
     *measurement.mutable_raw() = keep(std::format("every latency of {}", job.measure().model().sha256()));
     measurement.set_seconds(2);
+    if (job.measure().has_rival()) {
+      const auto rival = Model::parse(read(artifacts_.path_of(job.measure().rival().sha256())));
+      const double ratio =
+          model.macs * (model.precision == "int8" ? 1.1 : 1) / (rival.macs * (rival.precision == "int8" ? 1.1 : 1));
+      measurement.set_reference_ratio_median(ratio);
+      measurement.set_reference_ratio_ci_low(0.99 * ratio);
+      measurement.set_reference_ratio_ci_high(1.01 * ratio);
+    }
     measurement.set_device_state_hash(job.measure().device() == device.name() ? device.state_hash()
                                                                               : "state 1 of " + job.measure().device());
   } else if (job.has_evaluate()) {

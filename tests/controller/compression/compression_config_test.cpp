@@ -56,20 +56,25 @@ TEST_F(CompressionConfigTest, ComesBackFromTheLogAsItWas) {
   config.mean = {0.5, 0.25, 0.1};
   config.stddev = {1, 2, 3};
   config.data = {.format = "idx", .path = "/data", .validation_samples = 77};
-  config.steps = parse_steps("prune=0.25,quantize").value();
-  config.gain = "size";
-  config.max_accuracy_drop = 0.0125;
+  config.pipeline.steps = parse_steps("prune=0.25,quantize").value();
+  config.pipeline.gain = "size";
+  config.shape = "image=1,3,32,32";
+  config.quantize = {
+      .calibration = "entropy", .calibration_images = 7, .qat_drop = 0.1, .qat_epochs = 3, .mixed_precision = false};
+  config.pipeline.max_accuracy_drop = 0.0125;
   EXPECT_EQ(to_json(compression_config(to_json(config))), to_json(config));
+  EXPECT_EQ(compression_config(to_json(config)).quantize.calibration, "entropy");
+  EXPECT_EQ(compression_config(to_json(config)).shape, "image=1,3,32,32");
 }
 
 TEST_F(CompressionConfigTest, TellsWhatEachStepIsFor) {
   CompressionConfig config;
-  EXPECT_EQ(config.gain_of({"distill", 1}), "accuracy");
-  EXPECT_EQ(config.gain_of({"prune", 0.5}), "latency");
-  EXPECT_EQ(config.gain_of({"cluster", 4}), "download");
-  config.gain = "memory";
-  EXPECT_EQ(config.gain_of({"cluster", 4}), "memory");
-  EXPECT_EQ(config.gain_of({"distill", 1}), "accuracy");
+  EXPECT_EQ(config.pipeline.gain_of({"distill", 1}), "accuracy");
+  EXPECT_EQ(config.pipeline.gain_of({"prune", 0.5}), "latency");
+  EXPECT_EQ(config.pipeline.gain_of({"cluster", 4}), "download");
+  config.pipeline.gain = "memory";
+  EXPECT_EQ(config.pipeline.gain_of({"cluster", 4}), "memory");
+  EXPECT_EQ(config.pipeline.gain_of({"distill", 1}), "accuracy");
 }
 
 TEST_F(CompressionConfigTest, FindsModels) {

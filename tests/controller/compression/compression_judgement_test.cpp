@@ -28,7 +28,7 @@ class Judging : public testing::Test {
   Judgement judged(const char* name, const StepState& changed) {
     return judge(config_, parse_step(name).value(), original_, base_, changed);
   }
-  CompressionConfig config_;
+  PipelineConfig config_;
   const StepState original_ = step(0.90, 1, 1), base_ = step(0.91, 1, 1);
 };
 

@@ -90,6 +90,11 @@ void expect_same(const CampaignConfig& a, const CampaignConfig& b) {
   EXPECT_EQ(a.train.inherit, b.train.inherit);
   EXPECT_EQ(a.train.threads, b.train.threads);
   EXPECT_EQ(a.finalists.count, b.finalists.count);
+  EXPECT_EQ(a.finalists.pipeline.steps, b.finalists.pipeline.steps);
+  EXPECT_EQ(a.finalists.pipeline.max_accuracy_drop, b.finalists.pipeline.max_accuracy_drop);
+  EXPECT_EQ(a.finalists.pipeline.epochs, b.finalists.pipeline.epochs);
+  EXPECT_EQ(a.finalists.pipeline.gain, b.finalists.pipeline.gain);
+  EXPECT_EQ(a.init.from, b.init.from);
   EXPECT_EQ(a.deploy.runtime, b.deploy.runtime);
   EXPECT_EQ(a.deploy.provider, b.deploy.provider);
   EXPECT_EQ(a.deploy.precision, b.deploy.precision);
@@ -385,7 +390,17 @@ TEST_F(CampaignFile, AnyConfigurationReadsBackToTheSameValue) {
     config.train.inherit = flag();
     config.train.threads = whole(0, 1024);
     config.finalists.count = whole(1, 1000);
-    config.finalists.seeds = whole(1, 100);
+    const bool own_trainer = config.train.trainer == "command";
+    if (!own_trainer && flag()) {
+      PipelineConfig& pipeline = config.finalists.pipeline;
+      pipeline.steps = {{"prune", real(0.01, 0.99)}, {"distill", real(0.001, 10'000)}, {"quantize", 0}};
+      pipeline.max_accuracy_drop = real(0, 1);
+      pipeline.epochs = real(0, 10'000);
+      pipeline.gain = one_of({"", "latency", "memory", "energy", "size", "download"});
+    } else {
+      config.finalists.seeds = whole(1, 100);
+    }
+    if (!own_trainer && flag()) config.init.from = folder_.write("weights, of 1.safetensors", "").string();
     config.deploy.provider = one_of({"", "cpu", "xnnpack"});
     config.deploy.precision = one_of({"", "fp32", "int8"});
     config.deploy.threads = whole(0, 1024);

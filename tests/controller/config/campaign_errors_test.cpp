@@ -30,15 +30,16 @@ const BadCampaign kBad[] = {
     {"MisspeltKeyOfALongName", GOOD "[train]\nlearningrate = 0.1\n",
      "campaign.toml:6: key 'train.learningrate' is not known; did you mean 'train.learning_rate'?"},
     {"UnknownKey", GOOD "[finalists]\nzebra = 1\n",
-     "campaign.toml:6: key 'finalists.zebra' is not known; known: accuracy_tolerance, count, runtimes, seeds"},
+     "campaign.toml:6: key 'finalists.zebra' is not known; known: accuracy_tolerance, count, gain, max_accuracy_drop, "
+     "runtimes, seeds, step_epochs, steps"},
     {"MisspeltTable", GOOD "[trian]\nepochs = 1\n", "campaign.toml:5: 'trian' is not known; did you mean 'train'?"},
     {"UnknownTable", GOOD "[zebra-stripes]\n",
      "campaign.toml:5: 'zebra-stripes' is not known; known: baseline, budget, campaign, constraints, data, deploy, "
      "device, "
-     "finalists, measure, quantize, search, space, teacher, train"},
+     "finalists, init, measure, quantize, search, space, teacher, train"},
     {"KeyOutsideOfAnyTable", "seeed = 3\n" GOOD,
      "campaign.toml:1: 'seeed' is not known; known: baseline, budget, campaign, constraints, data, deploy, device, "
-     "finalists, measure, quantize, search, space, teacher, train"},
+     "finalists, init, measure, quantize, search, space, teacher, train"},
     {"KeyInTheWrongTable", GOOD "seed = 3\n",
      "campaign.toml:5: key 'budget.seed' is not known; known: evaluations, hours"},
     {"StringForANumber", GOOD "[train]\nepochs = \"one\"\n",
@@ -80,6 +81,14 @@ const BadCampaign kBad[] = {
      "campaign.toml:5: train.command: say which program trains, as in command = [\"python3\", \"train.py\"]"},
     {"AProgramForNothing", GOOD "[train]\ncommand = [\"train\"]\n",
      "campaign.toml:6: train.command: it needs trainer = \"command\""},
+    {"MisspeltStep", GOOD "[finalists]\nsteps = [\"prun\"]\n",
+     "campaign.toml:6: finalists.steps: 'prun' is no step of compression; did you mean 'prune'?; there are distill, "
+     "prune, quantize, cluster"},
+    {"NoSteps", GOOD "[finalists]\nstep_epochs = 2\n",
+     "campaign.toml:6: finalists.step_epochs: it is about steps; name some: steps = [\"prune=0.3\"]"},
+    {"StepsOfSeveralTrainings", GOOD "[finalists]\nsteps = [\"prune\"]\nseeds = 3\n",
+     "campaign.toml:6: finalists.steps: of several trainings one would be compressed and the others not; take seeds "
+     "out"},
     {"NoTraining", GOOD "[finalists]\nseeds = 0\n", "campaign.toml:6: finalists.seeds: 0 is outside 1 .. 100"},
     {"NoCost", GOOD "[search]\nobjectives = [\"macro_f1\", \"accuracy\"]\n",
      "campaign.toml:6: search.objectives: the first objective is accuracy (or balanced_accuracy, macro_f1, "
