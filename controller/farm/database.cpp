@@ -2,7 +2,9 @@
 
 #include <sqlite3.h>
 
+#include <chrono>
 #include <format>
+#include <thread>
 
 namespace finch::controller {
 namespace {
@@ -32,6 +34,19 @@ Error describe(sqlite3* database, const std::string& file) {
       break;
   }
   return Error{std::format("{}: {}{}", file, database == nullptr ? "out of memory" : sqlite3_errmsg(database), remedy)};
+}
+
+// SQLite gives up at once, whatever the busy timeout, where two connections switch a new file to WAL: each waits for
+// what the other holds.
+bool switch_to_wal(sqlite3* database) {
+  constexpr auto kPause = std::chrono::milliseconds(5);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(kBusyMilliseconds);
+  int code = SQLITE_BUSY;
+  while ((code = sqlite3_exec(database, "PRAGMA journal_mode = WAL", nullptr, nullptr, nullptr)) == SQLITE_BUSY &&
+         std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(kPause);
+  }
+  return code == SQLITE_OK;
 }
 
 }  // namespace
@@ -92,9 +107,8 @@ std::expected<Database, Error> Database::open(const std::filesystem::path& file,
   database.database_.reset(handle);
   if (code != SQLITE_OK) return std::unexpected(describe(handle, database.file_));
   sqlite3_busy_timeout(handle, kBusyMilliseconds);
+  if (!switch_to_wal(handle)) return std::unexpected(describe(handle, database.file_));
   try {
-    Statement mode = database.prepare("PRAGMA journal_mode = WAL");
-    mode.step();
     database.execute("PRAGMA synchronous = FULL");
     Statement stored = database.prepare("PRAGMA user_version");
     stored.step();
@@ -105,10 +119,6 @@ std::expected<Database, Error> Database::open(const std::filesystem::path& file,
                             found, version)});
     }
     if (found == version) return database;
-    Statement tables = database.prepare("SELECT count(*) FROM sqlite_master WHERE ? = 0");
-    if (tables.bind(found).step() && tables.integer(0) > 0) {
-      return std::unexpected(Error{database.file_ + ": a database of another program; move it away"});
-    }
   } catch (const DatabaseFailure& failure) {
     return std::unexpected(failure.error);
   }
@@ -116,6 +126,9 @@ std::expected<Database, Error> Database::open(const std::filesystem::path& file,
     Statement again = database.prepare("PRAGMA user_version");  // another process may have been quicker
     again.step();
     if (again.integer(0) == version) return;
+    Statement tables = database.prepare("SELECT count(*) FROM sqlite_master WHERE ? = 0");
+    if (tables.bind(again.integer(0)).step() && tables.integer(0) > 0)
+      throw DatabaseFailure{Error{database.file_ + ": a database of another program; move it away"}};
     if (sqlite3_exec(handle, std::string(schema).c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) {
       throw DatabaseFailure{describe(handle, database.file_)};
     }
