@@ -38,7 +38,7 @@ TEST_F(SeveralDevicesTest, EveryCandidateIsMeasuredOnEachAndEveryFileToo) {
   }
   EXPECT_EQ(farm.count(Job::kExportRandom), 8u);  // one file for both
   EXPECT_EQ(farm.count(Job::kMeasure), 2 * (8u + 3 * 2));
-  EXPECT_EQ(farm.count(Job::kEvaluate), 3u * 2);
+  EXPECT_EQ(farm.count(Job::kEvaluate), 2 * 3u * 2);  // every device runs every file
 }
 
 TEST_F(SeveralDevicesTest, ObjectivesOfADeviceAndOfTheWorst) {

@@ -202,7 +202,7 @@ class Bench(CommandLine):
         done = self.finch("bench", "broken.onnx", "--compare", SOURCE / "agent" / "reference_network.onnx",
                           self.MODELS / "times_one.onnx", "--tier", "quick", "--json")
         self.assertEqual(done.returncode, FAILED, done.stderr)
-        self.assertIn("broken.onnx on local: ", done.stderr)
+        self.assertIn("broken.onnx on local with onnxruntime: ", done.stderr)
         result = json.loads(done.stdout)
         broken, network = result["measurements"]
         self.assertIn("no ONNX file", broken["error"])
