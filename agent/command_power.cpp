@@ -89,7 +89,7 @@ class CommandPower final : public PowerSensor {
     const auto deadline = monotonic_now() + kLongestWait;
     while (failure_.empty()) {
       if (const std::size_t end = buffer_.find('\n'); end != std::string::npos) {
-        std::string line = buffer_.substr(0, end);
+        std::string line = buffer_.substr(0, std::min(end, kLongestLine));  // what came last may be long
         buffer_.erase(0, end + 1);
         return line;
       }
