@@ -157,16 +157,17 @@ protocol::JobResult AgentJobs::run_calibrate(const protocol::Calibrate& job, pro
   if (runtime == nullptr)
     return failed({std::format("there is no runtime '{}'; use one of {}", job.runtime(), runtime_names())});
   const auto network = reference_network(runtime->format);
-  const fs::path file = context.output_folder() / std::format("reference.{}", runtime->format);
-  std::ofstream(file, std::ios::binary)
-      .write(reinterpret_cast<const char*>(network.data()), static_cast<std::streamsize>(network.size()));
+  const auto model =
+      write_artifact({reinterpret_cast<const char*>(network.data()), network.size()}, context, "reference network");
+  if (!model) return failed(model.error());
   protocol::Deploy deploy;
   deploy.set_runtime(job.runtime());
   deploy.set_provider("cpu");
   deploy.set_threads(1);
   deploy.set_batch(1);
   const std::string state_hash = state_hash_with(device(), job.runtime());
-  const auto outcome = measure(file, deploy, *tier, settings_for(context), context.stop_token());
+  const auto outcome =
+      measure(context.output_folder() / model->sha256(), deploy, *tier, settings_for(context), context.stop_token());
   if (!outcome) return failed(outcome.error());
   const protocol::Measurement& measured = outcome->measurement;
   protocol::JobResult result;
