@@ -1,6 +1,7 @@
 #include "agent/child_process.hpp"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +32,23 @@ std::expected<Pipe, Error> make_pipe() {
     return std::unexpected(Error{std::format("cannot make a pipe: {}", std::strerror(errno)), true});
   }
   return Pipe{Descriptor(ends[0]), Descriptor(ends[1])};
+}
+
+void begin_child(pid_t parent) {
+  setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(127);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+void be_the_first_to_go() {
+  const int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (file < 0) return;
+  // Where it is not permitted, the kernel's own choice stands.
+  [[maybe_unused]] const ssize_t written = write(file, "1000", 4);
+  close(file);
 }
 
 ChildProcess::ChildProcess(pid_t pid) : pid_(pid) {

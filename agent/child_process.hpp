@@ -29,6 +29,12 @@ struct Pipe {
 // Both ends are closed on exec.
 std::expected<Pipe, Error> make_pipe();
 
+// What a child does first, between fork and exec or in their place: leads a group of its own (Ctrl-C is for the agent),
+// ends with `parent`, the process that forked it, and takes all signals. Only calls that are safe there.
+void begin_child(pid_t parent);
+// When memory runs out, the kernel ends the calling process first, where that is permitted. Safe there too.
+void be_the_first_to_go();
+
 // A process that leads a process group of its own; the group is killed and the process reaped when this goes.
 class ChildProcess {
  public:

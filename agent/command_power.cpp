@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,12 +26,7 @@ constexpr std::size_t kLongestLine = 400;
 constexpr double kMostWatts = 100'000;
 
 [[noreturn]] void become_meter(const char* command, pid_t parent, int output) {
-  setpgid(0, 0);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(127);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
+  begin_child(parent);
   signal(SIGPIPE, SIG_DFL);
   const int null = open("/dev/null", O_RDWR);
   if (null < 0 || dup2(null, 0) < 0 || dup2(output, 1) < 0) _exit(127);

@@ -1,14 +1,11 @@
 #include "agent/disturbance.hpp"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 #include <cstddef>
 #include <cstring>
 #include <format>
@@ -56,13 +53,6 @@ void walk(int, std::int64_t bytes, int ready) {
   }
 }
 
-void become_first_victim() {
-  const int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (file < 0) return;
-  (void)!write(file, "1000", 4);
-  close(file);
-}
-
 }  // namespace
 
 std::expected<void, Error> Disturbance::add(void (*work)(int value, std::int64_t bytes, int ready), int value,
@@ -74,13 +64,8 @@ std::expected<void, Error> Disturbance::add(void (*work)(int value, std::int64_t
   if (pid < 0)
     return std::unexpected(Error{std::format("cannot start a process that disturbs: {}", std::strerror(errno)), true});
   if (pid == 0) {
-    setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) _exit(127);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);
-    become_first_victim();
+    begin_child(parent);
+    be_the_first_to_go();
     work(value, bytes, ready->write.get());
     _exit(1);
   }

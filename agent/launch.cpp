@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,12 +29,7 @@ namespace {
 
 // Between fork and exec: only calls that are safe there.
 [[noreturn]] void become(const char* program, pid_t parent, int requests, int events, int errors) {
-  setpgid(0, 0);  // Ctrl-C is for the agent, which then ends its child
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(127);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
+  begin_child(parent);
   const int null = open("/dev/null", O_WRONLY);
   // The ends are above 3 or moved there first, so that none overwrites another.
   const int request_end = fcntl(requests, F_DUPFD, 10);

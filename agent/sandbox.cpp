@@ -18,6 +18,8 @@
 #include <string>
 #include <string_view>
 
+#include "agent/child_process.hpp"
+
 namespace finch::agent {
 namespace {
 
@@ -46,14 +48,6 @@ std::expected<void, Error> set_limits(const SandboxLimits& limits) {
                    (seconds == 0 || limit(RLIMIT_CPU, seconds, seconds + 1));
   if (set) return {};
   return std::unexpected(Error{std::format("cannot limit the measuring process: {}", std::strerror(errno))});
-}
-
-void be_the_first_to_go() {
-  const int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (file < 0) return;
-  // Where it is not permitted, the kernel's own choice stands.
-  [[maybe_unused]] const ssize_t written = write(file, "1000", 4);
-  close(file);
 }
 
 class Filter {
