@@ -17,6 +17,16 @@ constexpr double kTeacherFactor = 1.0;
 // Through a network with shared weights: 2,000 to recalibrate it, 5,000 to validate it; a third of training's work
 // each.
 constexpr double kSubnetImages = 7000.0 / 3;
+// An epoch with fake quantization against one without.
+constexpr double kFakeQuantizationFactor = 2;
+
+// Of one finalist, were its calibration to lose too much accuracy.
+double fake_quantization_epochs(const CampaignConfig& config) {
+  const auto& steps = config.finalists.pipeline.steps;
+  const bool quantizes = steps.empty() || config.deploy.precision == "int8" ||
+                         std::ranges::contains(steps, std::string("quantize"), &StepConfig::name);
+  return quantizes ? config.quantize.qat_epochs : 0;
+}
 
 }  // namespace
 
@@ -63,22 +73,25 @@ std::expected<Plan, Error> plan_campaign(const CampaignConfig& config, const Pla
                           kinds * (final_measurement + evaluation) + (seeds - 1) * evaluation +
                           steps * (facts.measurement_seconds + evaluation);
   const auto count = static_cast<double>(config.finalists.count);
+  const double quantization = count * fake_quantization_epochs(config) * kFakeQuantizationFactor * samples / speed;
   double baselines = 0;
   for (const BaselineConfig& baseline : config.baselines) {
     baselines +=
         final_measurement + evaluation + (baseline.file ? 0 : config.train.baseline_epochs() * samples / speed);
   }
-  const double fixed = kDataSeconds + teacher + supernet + count * finalist + baselines;
+  const double fixed = kDataSeconds + teacher + supernet + count * finalist + quantization + baselines;
 
   const double least = fixed + kFewestEvaluations * candidate;
   if (config.budget.hours && *config.budget.hours * 3600 < least) {
     return std::unexpected(Error{
-        std::format("{}: budget.hours: {:.2f} h cannot hold the teacher ({:.0f} s), {}{} finalists ({:.0f} s) {}and "
+        std::format("{}: budget.hours: {:.2f} h cannot hold the teacher ({:.0f} s), {}{} finalists ({:.0f} s) {}{}and "
                     "{} evaluations ({:.0f} s); the least that can is hours = {:.2f}",
                     config.file.string(), *config.budget.hours, teacher,
                     shared ? std::format("the supernet ({:.0f} s), ", supernet) : "", config.finalists.count,
-                    count * finalist, baselines > 0 ? std::format("with the baselines ({:.0f} s) ", baselines) : "",
-                    kFewestEvaluations, kFewestEvaluations * candidate, std::ceil(least / 36) / 100),
+                    count * finalist,
+                    quantization > 0 ? std::format("with their quantization ({:.0f} s) ", quantization) : "",
+                    baselines > 0 ? std::format("with the baselines ({:.0f} s) ", baselines) : "", kFewestEvaluations,
+                    kFewestEvaluations * candidate, std::ceil(least / 36) / 100),
         ExitCode::usage});
   }
   Plan plan;
@@ -91,6 +104,7 @@ std::expected<Plan, Error> plan_campaign(const CampaignConfig& config, const Pla
                  {"teacher", teacher, teacher > 0 ? samples * 80 / 1e6 + 5 : 0},
                  {"search", evaluations * candidate, evaluations * 2 * model_mb},
                  {"finalists", count * finalist, count * 4 * model_mb}};
+  if (quantization > 0) plan.stages.push_back({"quantization", quantization, 0});
   if (baselines > 0)
     plan.stages.push_back({"baselines", baselines, static_cast<double>(config.baselines.size()) * model_mb});
   if (shared) plan.stages.insert(plan.stages.begin() + 2, {"supernet", supernet, model_mb});

@@ -36,6 +36,7 @@ struct Plan {
 
 inline constexpr std::int64_t kFewestEvaluations = 4;  // below it there is no search to speak of
 
+// Stage `quantization` is training with fake quantization, as though every finalist needed it.
 // Error (exit code `usage`): the budget cannot hold teacher, finalists and `kFewestEvaluations`; names the nearest that
 // can.
 std::expected<Plan, Error> plan_campaign(const CampaignConfig& config, const PlanFacts& facts);

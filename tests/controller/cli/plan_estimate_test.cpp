@@ -5,7 +5,7 @@
 namespace finch::controller {
 namespace {
 
-using testing::HasSubstr;
+using testing::HasSubstr, testing::Not;
 
 CampaignConfig config(std::optional<double> hours, std::optional<std::int64_t> evaluations) {
   CampaignConfig config;
@@ -69,19 +69,44 @@ TEST(PlanEstimateTest, AFasterMachineEvaluatesMoreInTheSameHours) {
   EXPECT_LE(plan->total_seconds(), 3600 * 1.05);
 }
 
+double seconds_of(const Plan& plan, const std::string& name) {
+  const auto stage = std::ranges::find(plan.stages, name, &PlanStage::name);
+  return stage == plan.stages.end() ? 0 : stage->seconds;
+}
+
+TEST(PlanEstimateTest, TrainingWithFakeQuantizationCountsWhereThereMayBeAny) {
+  CampaignConfig usual = config({}, 20), none = usual, longer = usual, pruned = usual, deployed = usual;
+  none.quantize.qat_epochs = 0;
+  longer.quantize.qat_epochs = 3 * usual.quantize.qat_epochs;
+  pruned.finalists.pipeline.steps = {{"prune", 0.3}};
+  deployed.finalists.pipeline.steps = {{"prune", 0.3}};
+  deployed.deploy.precision = "int8";
+  const auto seconds = [](const CampaignConfig& of) { return seconds_of(*plan_campaign(of, facts()), "quantization"); };
+  // Three finalists, one epoch of 10,000 images each, at 2,000 images/s without it.
+  EXPECT_GT(seconds(usual), 3 * 10'000 / 2'000.0);
+  EXPECT_DOUBLE_EQ(seconds(longer), 3 * seconds(usual));
+  EXPECT_EQ(seconds(none), 0);
+  EXPECT_EQ(seconds(pruned), 0);
+  EXPECT_DOUBLE_EQ(seconds(deployed), seconds(usual));
+  pruned.finalists.pipeline.steps.push_back({"quantize", 0});
+  EXPECT_DOUBLE_EQ(seconds(pruned), seconds(usual));
+  // What the budget must hold.
+  usual.budget.hours = none.budget.hours = 0.01;
+  const auto with = plan_campaign(usual, facts()), without = plan_campaign(none, facts());
+  ASSERT_FALSE(with || without);
+  EXPECT_THAT(with.error().message, HasSubstr("their quantization ("));
+  EXPECT_THAT(without.error().message, Not(HasSubstr("their quantization (")));
+}
+
 TEST(PlanEstimateTest, ASupernetCostsOnceWhatCandidatesNoLongerDo) {
   CampaignConfig shared = config({}, 100);
   shared.train.mode = "supernet";
   const auto alone = plan_campaign(config({}, 100), facts()), plan = plan_campaign(shared, facts());
   ASSERT_TRUE(alone && plan);
-  const auto seconds = [](const Plan& of, const std::string& name) {
-    const auto stage = std::ranges::find(of.stages, name, &PlanStage::name);
-    return stage == of.stages.end() ? 0 : stage->seconds;
-  };
-  EXPECT_EQ(seconds(*alone, "supernet"), 0);
-  EXPECT_GT(seconds(*plan, "supernet"), 0);
-  EXPECT_LT(seconds(*plan, "search"), seconds(*alone, "search"));
-  EXPECT_EQ(seconds(*plan, "finalists"), seconds(*alone, "finalists"));
+  EXPECT_EQ(seconds_of(*alone, "supernet"), 0);
+  EXPECT_GT(seconds_of(*plan, "supernet"), 0);
+  EXPECT_LT(seconds_of(*plan, "search"), seconds_of(*alone, "search"));
+  EXPECT_EQ(seconds_of(*plan, "finalists"), seconds_of(*alone, "finalists"));
   shared.budget.hours = 0.01;
   const auto refused = plan_campaign(shared, facts());
   ASSERT_FALSE(refused);
