@@ -5,6 +5,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "controller/campaign/accuracy_statistics.hpp"
 #include "controller/campaign/campaign_state.hpp"
 #include "controller/campaign/quantizing.hpp"
 #include "controller/report/page_template.hpp"
@@ -33,6 +34,24 @@ std::vector<std::string> notes_of(const StepState& step) {
   return notes;
 }
 
+Json accuracy_value(const std::optional<protocol::Evaluation>& validation,
+                    const std::optional<protocol::Evaluation>& test) {
+  Json value;
+  const auto put = [&value](const std::optional<protocol::Evaluation>& of, const std::string& name,
+                            const std::string& prefix) {
+    const bool any = of && of->samples() > 0;
+    const Interval interval =
+        any ? wilson_interval(of->top1() * static_cast<double>(of->samples()), of->samples()) : Interval{};
+    value[name] = any ? Json(of->top1()) : Json();
+    value[prefix + "samples"] = any ? of->samples() : 0;
+    value[prefix + "ci_low"] = any ? Json(interval.low) : Json();
+    value[prefix + "ci_high"] = any ? Json(interval.high) : Json();
+  };
+  put(validation, "validation", "");
+  put(test, "test", "test_");
+  return value;
+}
+
 Json step_value(const CompressionState& state, std::size_t index) {
   const StepState& step = state.pipeline.steps[index];
   Json value = {{"step", step.step},
@@ -46,20 +65,12 @@ Json step_value(const CompressionState& state, std::size_t index) {
                 {"measurement", nullptr},
                 {"latency_ratio", nullptr},
                 {"notes", Json::array()}};
-  value["accuracy"] = {{"validation", nullptr}, {"samples", 0}, {"test", nullptr}, {"test_samples", 0}};
+  value["accuracy"] = accuracy_value(step.validation, step.test);
   if (step.model) {
     value["file"] = file_value(state, index);
     value["parameters"] = step.model->parameters();
     value["macs"] = step.model->macs();
     value["notes"] = notes_of(step);
-  }
-  if (step.validation) {
-    value["accuracy"]["validation"] = step.validation->top1();
-    value["accuracy"]["samples"] = step.validation->samples();
-  }
-  if (step.test) {
-    value["accuracy"]["test"] = step.test->top1();
-    value["accuracy"]["test_samples"] = step.test->samples();
   }
   if (step.measurement) {
     MeasurementInfo info = measurement_info(*step.measurement);

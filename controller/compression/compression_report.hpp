@@ -15,8 +15,9 @@ std::string step_file_name(const CompressionState& state, std::size_t index);
 
 // {"format": 1, "model", "device", "max_accuracy_drop", "status", "steps": [{"step", "base", "kept", "reason", "file":
 // {"path", "precision", "sha256", "size_bytes", "compressed_bytes"}, "parameters", "macs", "accuracy": {"validation",
-// "samples", "test"}, "measurement": MEASUREMENT, "latency_ratio": {"median", "ci_low", "ci_high"} or null, "notes"}]};
-// "result": the number of the last step that was kept.
+// "samples", "ci_low", "ci_high", "test", "test_samples", "test_ci_low", "test_ci_high"}, "measurement": MEASUREMENT,
+// "latency_ratio": {"median", "ci_low", "ci_high"} or null, "notes"}]}; "result": the number of the last step that was
+// kept. The intervals of accuracies: 95 %, Wilson's.
 std::string compression_json(const CompressionState& state);
 std::string compression_text(const CompressionState& state);  // a table
 std::string compression_html(const CompressionState& state);  // one page that needs nothing else
