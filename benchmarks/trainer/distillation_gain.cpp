@@ -1,6 +1,7 @@
 // What a teacher is worth: the same student with and without one, over several seeds, with each kind of distillation;
 // and what the training's other settings are worth on top. Prints a table; every line says its seconds too.
-//   build/release/bin/distillation_gain [--data FOLDER] [--seeds 3] [--epochs 1] [--images 20000] [VARIANT...]
+//   build/release/bin/distillation_gain [--data FOLDER] [--seeds 3] [--epochs 1] [--images 20000] [--size 0]
+//     [VARIANT...]
 #include <torch/torch.h>
 
 #include <CLI/CLI.hpp>
@@ -10,6 +11,7 @@
 #include <iostream>
 #include <map>
 
+#include "search/cost_model.hpp"
 #include "search/search_space.hpp"
 #include "trainer/dataset.hpp"
 #include "trainer/evaluation.hpp"
@@ -26,6 +28,7 @@ struct Settings {
   int seeds = 3;
   double epochs = 1;
   double teacher_epochs = 4;
+  double size = 0;               // of the student, each of its decisions: 0 the space's smallest, 1 its largest
   std::int64_t images = 20'000;  // of the training split; the teacher too sees no others
   std::vector<std::string> variants;
 };
@@ -83,6 +86,13 @@ TrainingOptions options(const Settings& settings, const Variant& variant, std::u
           .seed = seed};
 }
 
+search::Genotype student_of(const search::SearchSpace& space, double size) {
+  search::Genotype genotype;
+  for (const search::Decision& decision : space.decisions())
+    genotype.push_back(static_cast<int>(std::lround(size * static_cast<double>(decision.choices.size() - 1))));
+  return genotype;
+}
+
 struct Runs {
   std::vector<double> accuracies;  // of the test split, percent
   double seconds = 0;
@@ -131,6 +141,7 @@ void compare(const Settings& settings) {
         return Error{error.message};
       }));
 
+  const search::Network student = space->decode(student_of(*space, settings.size)).value();
   torch::manual_seed(1);
   const auto teacher = std::make_shared<NetworkModule>(need(teacher_network(shape, classes)), data.mean, data.stddev);
   TrainingOptions teaching = options(settings, {}, 1);
@@ -141,8 +152,9 @@ void compare(const Settings& settings) {
   teacher->eval();
   const Classifier answers = [&](const torch::Tensor& images) { return teacher->forward(images); };
   const torch::Tensor soft_targets = compute_soft_targets(answers, data.train, false, [](double) {});
-  std::cout << std::format("teacher: {:.2f} %; students: {} images, {} epochs, {} seeds, one thread\n",
-                           100 * top1(answers, data.test), data.train.size(), settings.epochs, settings.seeds);
+  std::cout << std::format("teacher: {:.2f} %; students: {:.2f} M MACs, {} images, {} epochs, {} seeds, one thread\n",
+                           100 * top1(answers, data.test), 1e-6 * static_cast<double>(search::cost_of(student).macs),
+                           data.train.size(), settings.epochs, settings.seeds);
 
   Runs without;
   for (const Variant& variant : variants()) {
@@ -152,18 +164,18 @@ void compare(const Settings& settings) {
     Runs runs;
     for (int seed = 1; seed <= settings.seeds; ++seed) {
       torch::manual_seed(static_cast<std::uint64_t>(seed));
-      NetworkModule student(space->decode(space->smallest()).value(), data.mean, data.stddev);
+      NetworkModule module(student, data.mean, data.stddev);
       std::unique_ptr<LiveTeacher> live;
       if (variant.features != FeatureKind::none) {
-        live = need(LiveTeacher::with_features(teacher, student.network(), variant.features));
+        live = need(LiveTeacher::with_features(teacher, module.network(), variant.features));
       } else if (variant.teacher == TeacherUse::batch) {
         live = std::make_unique<LiveTeacher>(answers);
       }
-      Training learning(student, data.train, variant.teacher == TeacherUse::cached ? soft_targets : torch::Tensor(),
+      Training learning(module, data.train, variant.teacher == TeacherUse::cached ? soft_targets : torch::Tensor(),
                         options(settings, variant, static_cast<std::uint64_t>(seed)), std::move(live));
       runs.seconds += need(run(learning, [](double) {})).seconds;
-      student.eval();
-      const Classifier classifier = [&](const torch::Tensor& images) { return student.forward(images); };
+      module.eval();
+      const Classifier classifier = [&](const torch::Tensor& images) { return module.forward(images); };
       runs.accuracies.push_back(100 * top1(classifier, data.test));
     }
     if (is_reference) without = runs;
@@ -181,6 +193,8 @@ int main(int count, char** arguments) {
   app.add_option("--seeds", settings.seeds, "trainings of each kind");
   app.add_option("--epochs", settings.epochs, "of a student");
   app.add_option("--teacher-epochs", settings.teacher_epochs, "of the teacher");
+  app.add_option("--size", settings.size, "of the student, from the space's smallest to its largest")
+      ->check(CLI::Range(0.0, 1.0));
   app.add_option("--images", settings.images, "of the training split, for teacher and students");
   app.add_option("variants", settings.variants, "all unless named");
   CLI11_PARSE(app, count, arguments);
