@@ -1,7 +1,9 @@
 // Finch's training and evaluation against a loop that uses LibTorch's own modules and nothing of Finch: the same
 // network, data and threads, in turns, so that a machine that slows down slows both. Finch augments, looks soft targets
 // up and distils meanwhile; the plain loop does none of it.
-//   build/release/bin/training_benchmark [FASHION_MNIST_FOLDER [THREADS]]
+//   build/release/bin/training_benchmark [FASHION_MNIST_FOLDER [THREADS [turns]]]
+// turns: each line of the input, "train" or "evaluate", is a turn of Finch's, whose images/s are printed; for
+// pytorch_training.py.
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -177,7 +179,7 @@ struct PlainLoop {
   torch::optim::AdamW optimizer;
 };
 
-void benchmark(const Dataset& dataset, int threads) {
+void benchmark(const Dataset& dataset, int threads, bool turns) {
   torch::set_num_threads(threads);
   at::globalContext().setFlushDenormal(true);
   auto space = *search::make_search_space({.image = {1, 28, 28}, .classes = 10});
@@ -190,8 +192,9 @@ void benchmark(const Dataset& dataset, int threads) {
                              parameters(contiguous.network));
     std::exit(1);
   }
-  std::cout << std::format("{} parameters, {} MACs, batch {}, {} threads, {} rounds\n", cost.parameters, cost.macs,
-                           kBatch, threads, kRounds);
+  if (!turns)
+    std::cout << std::format("{} parameters, {} MACs, batch {}, {} threads, {} rounds\n", cost.parameters, cost.macs,
+                             kBatch, threads, kRounds);
 
   const torch::Tensor soft_targets = torch::randn({dataset.train.size(), 2, 10}).to(torch::kHalf);
   const TrainingOptions options{
@@ -210,6 +213,12 @@ void benchmark(const Dataset& dataset, int threads) {
       top1([&](const torch::Tensor& batch) { return module.forward(batch); }, dataset.test);
     });
   };
+  if (turns) {
+    std::cout << cost.parameters << std::endl;
+    for (std::string turn; std::getline(std::cin, turn);)
+      std::cout << std::format("{:.1f}", turn == "train" ? train() : evaluate()) << std::endl;
+    return;
+  }
   compare("training", {{"Finch", train},
                        {"LibTorch, contiguous", [&] { return contiguous.train(); }},
                        {"LibTorch, channels-last", [&] { return channels_last.train(); }}});
@@ -250,5 +259,6 @@ int main(int count, char** arguments) {
     std::cerr << dataset.error().message << '\n';
     return 2;
   }
-  finch::trainer::benchmark(*dataset, count > 2 ? std::atoi(arguments[2]) : 2);
+  finch::trainer::benchmark(*dataset, count > 2 ? std::atoi(arguments[2]) : 2,
+                            count > 3 && arguments[3] == std::string_view("turns"));
 }
