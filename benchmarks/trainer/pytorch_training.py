@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Finch's training and evaluation against Python's PyTorch: the same network, data, batch and threads, in turns.
 
-  benchmarks/trainer/pytorch_training.py [FASHION_MNIST_FOLDER [THREADS]]
+  benchmarks/trainer/pytorch_training.py [FASHION_MNIST_FOLDER [THREADS [ROUNDS]]]
 
 Needs numpy and torch (any of 2.x), and build/release/bin/training_benchmark, which describes the network; Finch augments,
 looks soft targets up and distils meanwhile, PyTorch does none of it.
@@ -18,7 +18,7 @@ import numpy
 import torch
 from torch import nn
 
-BATCH, STEPS, ROUNDS = 128, 60, 11
+BATCH, STEPS = 128, 60
 PROGRAM = pathlib.Path(__file__).resolve().parents[2] / "build/release/bin/training_benchmark"
 
 
@@ -99,11 +99,11 @@ class Finch:
         return float(self.process.stdout.readline())
 
 
-def compare(what, contenders):
+def compare(what, contenders, rounds):
     for turn in contenders.values():  # warm-up
         turn()
     results = {name: [] for name in contenders}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name in random.sample(list(contenders), len(contenders)):
             results[name].append(contenders[name]())
     for name, rates in results.items():
@@ -115,6 +115,7 @@ def compare(what, contenders):
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else "/usr/share/datasets/fashion-mnist"
     threads = int(sys.argv[2]) if len(sys.argv) > 2 else 2
+    rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 11
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     random.seed(1)
@@ -124,9 +125,11 @@ def main():
     for other in others.values():
         parameters = sum(p.numel() for p in other.network.parameters())
         assert parameters == finch.parameters, f"not the same network: {finch.parameters} and {parameters} parameters"
-    print(f"PyTorch {torch.__version__}, {finch.parameters} parameters, batch {BATCH}, {threads} threads, {ROUNDS} rounds")
-    compare("training", {"Finch": lambda: finch.turn("train"), **{n: o.train for n, o in others.items()}})
-    compare("evaluation", {"Finch": lambda: finch.turn("evaluate"), **{n: o.evaluate for n, o in others.items()}})
+    print(f"PyTorch {torch.__version__}, {finch.parameters} parameters, batch {BATCH}, {threads} threads, {rounds} rounds")
+    compare("training", {"Finch": lambda: finch.turn("train"), **{n: o.train for n, o in others.items()}},
+            rounds)
+    compare("evaluation", {"Finch": lambda: finch.turn("evaluate"), **{n: o.evaluate for n, o in others.items()}},
+            rounds)
 
 
 if __name__ == "__main__":

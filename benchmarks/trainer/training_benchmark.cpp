@@ -214,7 +214,7 @@ void benchmark(const Dataset& dataset, int threads, bool turns) {
     });
   };
   if (turns) {
-    std::cout << cost.parameters << std::endl;
+    std::cout << parameters(module) << std::endl;
     for (std::string turn; std::getline(std::cin, turn);)
       std::cout << std::format("{:.1f}", turn == "train" ? train() : evaluate()) << std::endl;
     return;
