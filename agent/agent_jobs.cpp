@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include <chrono>
+#include <cmath>
 #include <expected>
 #include <filesystem>
 #include <format>
@@ -10,6 +11,7 @@
 #include <utility>
 
 #include "agent/device_facts.hpp"
+#include "agent/device_state.hpp"
 #include "agent/evaluate.hpp"
 #include "agent/measure.hpp"
 #include "agent/measure_tier.hpp"
@@ -58,8 +60,23 @@ std::expected<protocol::ArtifactRef, Error> write_artifact(std::string_view byte
       Error{std::format("cannot write the {} to {}: is the disk full?", what, context.output_folder().string()), true});
 }
 
-std::string unknown_tier(const std::string& tier) {
-  return std::format("there is no tier '{}'; use quick, screen, certify or stability", tier);
+// The device is not what the job was asked of: a result would be taken for one of its earlier state.
+protocol::JobResult refused(protocol::DeviceDescription now) {
+  auto result =
+      failed({std::format("device {} changed since this was asked of it: its system, its settings or its "
+                          "runtime; ask anew",
+                          now.name())});
+  *result.mutable_device() = std::move(now);
+  return result;
+}
+
+std::expected<MeasureTier, Error> tier_of(const auto& job) {
+  auto tier = find_tier(job.tier());
+  if (!tier) {
+    return std::unexpected(
+        Error{std::format("there is no tier '{}'; use quick, screen, certify or stability", job.tier())});
+  }
+  return with_parameters(std::move(*tier), job.parameters());
 }
 
 }  // namespace
@@ -78,6 +95,9 @@ protocol::DeviceDescription AgentJobs::device() const {
   protocol::DeviceDescription now = device_;
   now.set_governor(read_device(settings_.files).governor());
   set_state_hashes(now);
+  for (protocol::RuntimeDescription& runtime : *now.mutable_runtimes()) {
+    if (const auto baseline = baselines_.of(runtime.state_hash())) runtime.set_baseline_ms(baseline->reference_ms());
+  }
   return now;
 }
 
@@ -118,8 +138,11 @@ MeasureSettings AgentJobs::settings_for(protocol::JobContext& context) const {
 }
 
 protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protocol::JobContext& context) {
-  const auto tier = find_tier(job.tier());
-  if (!tier) return failed({unknown_tier(job.tier())});
+  const auto tier = tier_of(job);
+  if (!tier) return failed(tier.error());
+  const protocol::DeviceDescription now = device();
+  const std::string state_hash = state_hash_with(now, job.deploy().runtime());
+  if (!job.state_hash().empty() && job.state_hash() != state_hash) return refused(now);
   const auto model = artifact_file(job.model(), context, "model");
   if (!model) return failed(model.error());
   MeasureSettings settings = settings_for(context);
@@ -130,8 +153,10 @@ protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protoco
     if (!rival) return failed(rival.error());
     settings.rival = *rival;
   }
-  const std::string state_hash = state_hash_with(device(), job.deploy().runtime());
-  if (const auto baseline = baselines_.of(state_hash)) settings.baseline_ms = baseline->reference_ms();
+  if (const auto baseline = baselines_.of(state_hash)) {
+    settings.baseline_ms = baseline->reference_ms();
+    if (baseline->has_celsius()) settings.start_celsius = baseline->celsius();
+  }
   auto outcome = measure(*model, job.deploy(), *tier, settings, context.stop_token());
   if (!outcome) return failed(outcome.error());
 
@@ -151,8 +176,8 @@ protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protoco
 }
 
 protocol::JobResult AgentJobs::run_calibrate(const protocol::Calibrate& job, protocol::JobContext& context) {
-  const auto tier = find_tier(job.tier());
-  if (!tier) return failed({unknown_tier(job.tier())});
+  const auto tier = tier_of(job);
+  if (!tier) return failed(tier.error());
   const InferenceRuntime* runtime = find_runtime(job.runtime());
   if (runtime == nullptr)
     return failed({std::format("there is no runtime '{}'; use one of {}", job.runtime(), runtime_names())});
@@ -166,6 +191,7 @@ protocol::JobResult AgentJobs::run_calibrate(const protocol::Calibrate& job, pro
   deploy.set_threads(1);
   deploy.set_batch(1);
   const std::string state_hash = state_hash_with(device(), job.runtime());
+  const auto celsius = hottest_celsius(read_device_state(settings_.files));
   const auto outcome =
       measure(context.output_folder() / model->sha256(), deploy, *tier, settings_for(context), context.stop_token());
   if (!outcome) return failed(outcome.error());
@@ -177,20 +203,28 @@ protocol::JobResult AgentJobs::run_calibrate(const protocol::Calibrate& job, pro
   calibration.set_ci_low_ms(measured.latency_ci_low_ms());
   calibration.set_ci_high_ms(measured.latency_ci_high_ms());
   calibration.set_verdict(measured.verdict());
+  if (celsius) calibration.set_celsius(*celsius);
   *calibration.mutable_reasons() = measured.reasons();
   calibration.set_taken(
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count());
   if (const auto before = baselines_.of(state_hash)) {
     calibration.set_before_ms(before->reference_ms());
     calibration.set_before_taken(before->taken());
+    // Without figures there is nothing to compare.
+    const double drift = measured.latency_median_ms() / before->reference_ms() - 1;
+    calibration.set_drifted(measured.latency_median_ms() > 0 && std::abs(drift) > tier->limits.reference_drift);
   }
   // What was disturbed is no baseline.
   if (measured.verdict() != "VALID") return result;
   if (auto kept = baselines_.keep(calibration); !kept) return failed(kept.error());
+  *result.mutable_device() = device();
   return result;
 }
 
 protocol::JobResult AgentJobs::run_evaluate(const protocol::Evaluate& job, protocol::JobContext& context) {
+  const protocol::DeviceDescription now = device();
+  if (!job.state_hash().empty() && job.state_hash() != state_hash_with(now, job.deploy().runtime()))
+    return refused(now);
   const auto model = artifact_file(job.model(), context, "model");
   if (!model) return failed(model.error());
   const auto test_set = artifact_file(job.test_set(), context, "test set");

@@ -184,7 +184,10 @@ void set_state_hashes(protocol::DeviceDescription& device) {
   state.clear_name();
   state.clear_profile();
   state.clear_state_hash();
-  for (protocol::RuntimeDescription& runtime : *state.mutable_runtimes()) runtime.clear_state_hash();
+  for (protocol::RuntimeDescription& runtime : *state.mutable_runtimes()) {
+    runtime.clear_state_hash();
+    runtime.clear_baseline_ms();
+  }
   state.set_memory_bytes((device.memory_bytes() + kMemoryStep / 2) / kMemoryStep * kMemoryStep);
   // Fields in the order of their numbers and no maps: the same bytes for the same state.
   device.set_state_hash(protocol::sha256_hex(state.SerializeAsString()));

@@ -47,14 +47,14 @@ void report_changed(const Map& before, const Map& after, const std::string& what
   }
 }
 
-// REQUIRES: there are temperatures.
-double hottest(const DeviceState& state) {
-  double celsius = state.temperatures.begin()->second;
-  for (const auto& [zone, temperature] : state.temperatures) celsius = std::max(celsius, temperature);
+}  // namespace
+
+std::optional<double> hottest_celsius(const DeviceState& state) {
+  std::optional<double> celsius;
+  for (const auto& [zone, temperature] : state.temperatures)
+    celsius = std::max(celsius.value_or(temperature), temperature);
   return celsius;
 }
-
-}  // namespace
 
 DeviceState read_device_state(const SystemFiles& files) {
   DeviceState state;
@@ -67,8 +67,8 @@ DeviceState read_device_state(const SystemFiles& files) {
   return state;
 }
 
-StateChanges compare_states(const DeviceState& before, const std::vector<DeviceState>& during,
-                            const DeviceState& after) {
+StateChanges compare_states(const DeviceState& before, const std::vector<DeviceState>& during, const DeviceState& after,
+                            double slope_celsius) {
   StateChanges changes;
   std::vector<const DeviceState*> all{&before};
   for (const DeviceState& state : during) all.push_back(&state);
@@ -104,13 +104,9 @@ StateChanges compare_states(const DeviceState& before, const std::vector<DeviceS
     }
     for (std::string& reason : reasons) invalidate(std::move(reason));
   }
-  if (!before.temperatures.empty() && !after.temperatures.empty()) {
-    const double rise = hottest(after) - hottest(before);
-    if (std::abs(rise) > kTemperatureSlopeCelsius) {
-      changes.degrading.push_back(
-          std::format("the temperature went from {:.1f} to {:.1f} °C", hottest(before), hottest(after)));
-    }
-  }
+  const auto first = hottest_celsius(before), last = hottest_celsius(after);
+  if (first && last && std::abs(*last - *first) > slope_celsius)
+    changes.degrading.push_back(std::format("the temperature went from {:.1f} to {:.1f} °C", *first, *last));
   return changes;
 }
 

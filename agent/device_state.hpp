@@ -33,11 +33,12 @@ struct StateChanges {
   std::vector<std::string> degrading;     // temperature slope
 };
 
-// `during`: any number of states sampled between `before` and `after`.
-StateChanges compare_states(const DeviceState& before, const std::vector<DeviceState>& during,
-                            const DeviceState& after);
+// `during`: any number of states sampled between `before` and `after`. A rise or fall of the hottest zone by more than
+// `slope_celsius` between start and end is a slope.
+StateChanges compare_states(const DeviceState& before, const std::vector<DeviceState>& during, const DeviceState& after,
+                            double slope_celsius = 5);
 
-// A rise or fall of the hottest zone by more than this many degrees between start and end is a slope.
-inline constexpr double kTemperatureSlopeCelsius = 5.0;
+// Of the hottest zone, in degrees Celsius; absent: the device does not tell.
+std::optional<double> hottest_celsius(const DeviceState& state);
 
 }  // namespace finch::agent

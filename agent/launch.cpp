@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cmath>
 #include <csignal>
 #include <cstring>
 #include <format>
@@ -97,13 +98,19 @@ std::string read_available(int descriptor, bool& open) {
 
 // With the limits that the settings leave open.
 LaunchRequest limited(const LaunchSettings& settings, LaunchRequest request) {
-  constexpr std::int64_t kSecondsAThread = 600;
+  constexpr double kSecondsAThread = 600;
   Limits& limits = *request.mutable_limits();
-  limits.set_memory_bytes(settings.memory_bytes ? *settings.memory_bytes : memory_to_spare(SystemFiles()));
+  const LimitWishes& wishes = request.wishes();
+  constexpr double kMemoryShare = 0.8;
+  limits.set_memory_bytes(
+      settings.memory_bytes
+          ? *settings.memory_bytes
+          : memory_to_spare(SystemFiles(), wishes.has_memory_share() ? wishes.memory_share() : kMemoryShare));
   if (settings.processor_time) {
     limits.set_processor_seconds(settings.processor_time->count());
   } else if (!request.has_evaluate() && !request.has_logits()) {
-    limits.set_processor_seconds(kSecondsAThread * std::max(request.threads(), 1));
+    const double each = wishes.has_processor_seconds() ? wishes.processor_seconds() : kSecondsAThread;
+    limits.set_processor_seconds(static_cast<std::int64_t>(std::ceil(each)) * std::max(request.threads(), 1));
   }
   return request;
 }
@@ -120,7 +127,10 @@ Error explain_failure(const LaunchFailure& failure, const Limits& limits) {
 std::expected<LaunchEvent, Error> launch(const LaunchSettings& settings, const LaunchRequest& unlimited,
                                          const std::function<void(double)>& on_progress, const std::stop_token& stop) {
   const LaunchRequest request = limited(settings, unlimited);
-  const auto silence = request.has_memory() ? settings.silence / 5 : settings.silence;
+  const auto longest = request.wishes().has_silence_seconds()
+                           ? std::chrono::milliseconds(std::llround(1e3 * request.wishes().silence_seconds()))
+                           : settings.silence;
+  const auto silence = request.has_memory() ? longest / 5 : longest;
   std::error_code error;
   const std::filesystem::path program =
       settings.program.empty() ? std::filesystem::read_symlink("/proc/self/exe", error) : settings.program;

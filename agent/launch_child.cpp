@@ -130,9 +130,11 @@ std::expected<LaunchEvent, Error> measure_latency(const LaunchRequest& request, 
 
   WarmUpPlan plan{.minimum = Seconds(task.warm_up_minimum_seconds()),
                   .cap = Seconds(task.warm_up_cap_seconds()),
-                  .agreement = task.warm_up_agreement()};
+                  .agreement = task.warm_up_agreement(),
+                  .minimum_runs = task.warm_up_runs()};
   // The candidate last: it is the one that must be warm. The reference is small and settles sooner.
-  const WarmUpPlan reference_plan{.minimum = plan.minimum / 3, .cap = plan.cap / 3, .agreement = plan.agreement};
+  const WarmUpPlan reference_plan{
+      .minimum = plan.minimum / 3, .cap = plan.cap / 3, .agreement = plan.agreement, .minimum_runs = plan.minimum_runs};
   if (auto warm = warm_up(**reference, reference_plan, clock); !warm) return std::unexpected(warm.error());
   const auto settled = warm_up(**candidate, plan, clock);
   if (!settled) return std::unexpected(settled.error());
@@ -169,7 +171,8 @@ std::expected<LaunchEvent, Error> measure_steadily(const LaunchRequest& request,
   const auto settled = warm_up(**session,
                                {.minimum = Seconds(task.warm_up_minimum_seconds()),
                                 .cap = Seconds(task.warm_up_cap_seconds()),
-                                .agreement = task.warm_up_agreement()},
+                                .agreement = task.warm_up_agreement(),
+                                .minimum_runs = task.warm_up_runs()},
                                clock);
   if (!settled) return std::unexpected(settled.error());
   const SleepUntil sleep_until = [](std::chrono::nanoseconds until) {

@@ -15,15 +15,13 @@
 #include "agent/launch.pb.h"
 #include "agent/measure_energy.hpp"
 #include "agent/measure_stability.hpp"
+#include "agent/start_temperature.hpp"
 #include "agent/verdict.hpp"
 
 namespace finch::agent {
 namespace {
 
 constexpr double kAlpha = 0.05;
-constexpr double kSignatureTolerance = 1e-4;  // relative; threads may add up in another order
-constexpr int kMemoryRuns = 10;
-constexpr int kStabilityRounds = 8;
 
 // All launches of one session, joined.
 struct Session {
@@ -48,10 +46,9 @@ struct Session {
   }
 };
 
-bool same_signature(std::span<const double> a, std::span<const double> b) {
-  return std::ranges::equal(a, b, [](double x, double y) {
-    return std::abs(x - y) <= kSignatureTolerance * std::max({1.0, std::abs(x), std::abs(y)}) ||
-           (std::isnan(x) && std::isnan(y));
+bool same_signature(std::span<const double> a, std::span<const double> b, double tolerance) {
+  return std::ranges::equal(a, b, [tolerance](double x, double y) {
+    return std::abs(x - y) <= tolerance * std::max({1.0, std::abs(x), std::abs(y)}) || (std::isnan(x) && std::isnan(y));
   });
 }
 
@@ -68,7 +65,7 @@ void join_load(const MachineLoad& load, MachineLoad& joined) {
   joined.set_seconds(joined.seconds() + load.seconds());
 }
 
-void join_launch(const LatencyResult& result, Session& session) {
+void join_launch(const LatencyResult& result, double signature_tolerance, Session& session) {
   const auto append = [](const auto& from, std::vector<double>& to) { to.insert(to.end(), from.begin(), from.end()); };
   append(result.candidate_ms(), session.candidate_ms);
   append(result.candidate_median_ms(), session.candidate_median_ms);
@@ -76,7 +73,7 @@ void join_launch(const LatencyResult& result, Session& session) {
   const std::vector<double> signature(result.signature().begin(), result.signature().end());
   if (session.launches == 0) {
     session.signature = signature;
-  } else if (!same_signature(session.signature, signature)) {
+  } else if (!same_signature(session.signature, signature, signature_tolerance)) {
     session.signatures_agree = false;
   }
   session.outputs_finite = session.outputs_finite && result.outputs_finite();
@@ -88,9 +85,10 @@ void join_launch(const LatencyResult& result, Session& session) {
   ++session.launches;
 }
 
-LaunchRequest base_request(const std::filesystem::path& model, const protocol::Deploy& deploy,
+LaunchRequest base_request(const std::filesystem::path& model, const protocol::Deploy& deploy, const MeasureTier& tier,
                            const MeasureSettings& settings) {
   LaunchRequest request;
+  *request.mutable_wishes() = tier.wishes;
   request.set_runtime(deploy.runtime());
   request.set_library(library_of(settings.libraries, deploy.runtime()));
   request.set_model(model.string());
@@ -112,6 +110,7 @@ LaunchRequest latency_request(const LaunchRequest& base, const MeasureTier& tier
   task.set_warm_up_minimum_seconds(tier.warm_up.minimum.count());
   task.set_warm_up_cap_seconds(tier.warm_up.cap.count());
   task.set_warm_up_agreement(tier.warm_up.agreement);
+  task.set_warm_up_runs(tier.warm_up.minimum_runs);
   task.set_rival(settings.rival.string());
   // A rival needs as much time as the candidate.
   if (!settings.rival.empty()) task.set_reference_block_seconds(tier.candidate_block.count());
@@ -136,7 +135,7 @@ std::expected<Session, Error> run_session(const LaunchRequest& base, const Measu
           event->latency().reference_median_ms_size() != tier.rounds_per_launch) {
         return std::unexpected(Error{"the measuring process gave an incomplete result", true});
       }
-      join_launch(event->latency(), session);
+      join_launch(event->latency(), tier.limits.signature, session);
     }
     session.log_ratio =
         median_interval(paired_log_ratios(session.candidate_median_ms, session.reference_median_ms), session.alpha);
@@ -238,11 +237,12 @@ std::expected<void, Error> add_stability(const LaunchRequest& base, const Measur
                                          const std::function<void(double, const std::string&)>& report,
                                          protocol::Measurement& measurement, const std::stop_token& stop) {
   MeasureTier one = tier;
-  one.rounds_per_launch = kStabilityRounds;
+  one.rounds_per_launch = tier.stability->rounds;
   auto outcome = measure_stability(
       {.latency = latency_request(base, one, settings),
        .steady = steady_request(base, {.load = tier.stability->curve, .rate_hz = settings.rate_hz}, tier.warm_up),
-       .quiet_ms = median(session.candidate_median_ms)},
+       .quiet_ms = median(session.candidate_median_ms),
+       .slope_celsius = tier.limits.slope_celsius},
       *tier.stability, settings.files, settings.launcher, [&](const std::string& what) { report(0.99, what); }, stop);
   if (!outcome) return std::unexpected(outcome.error());
   for (protocol::Condition& condition : outcome->conditions) *measurement.add_conditions() = std::move(condition);
@@ -292,22 +292,27 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
                                              std::stop_token stop) {
   if (auto good = check_deploy(deploy); !good) return std::unexpected(good.error());
   const auto start = std::chrono::steady_clock::now();
-  const LaunchRequest base = base_request(model, deploy, settings);
+  const LaunchRequest base = base_request(model, deploy, tier, settings);
   const auto report = [&](double share, const std::string& what) {
     if (settings.on_progress) settings.on_progress(share, what);
   };
 
+  const auto start_doubt = wait_for_start_temperature(
+      settings.files, settings.start_celsius, tier.limits,
+      [&](double celsius) { report(0, std::format("cooling down from {:.1f} °C", celsius)); }, stop);
+  if (!start_doubt) return std::unexpected(start_doubt.error());
+
   // Memory first: it also finds out cheaply whether the model loads and runs at all.
   report(0, "memory");
   LaunchRequest memory_request = base;
-  memory_request.mutable_memory()->set_runs(kMemoryRuns);
+  memory_request.mutable_memory()->set_runs(tier.memory_runs);
   const auto memory = settings.launcher(memory_request, {}, stop);
   if (!memory) return verdict_on(memory.error(), deploy, tier, start);
 
   const DeviceState before = read_device_state(settings.files);
   std::vector<DeviceState> during;
   const int first_look_launches = tier.looks.front() / tier.rounds_per_launch;
-  const double expected_launches = first_look_launches + (tier.second_session ? 1 : 0);
+  const double expected_launches = first_look_launches + (tier.second_launches > 0 ? 1 : 0);
   const auto on_launch = [&](int launch, double share) {
     during.push_back(read_device_state(settings.files));
     report(std::min(0.05 + 0.95 * (launch + share) / expected_launches, 0.99), std::format("launch {}", launch + 1));
@@ -315,20 +320,20 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
   auto session = run_session(base, tier, settings, on_launch, stop);
   if (!session) return verdict_on(session.error(), deploy, tier, start);
 
-  Evidence evidence;
-  if (tier.second_session) {
+  Evidence evidence{.limits = tier.limits, .start_doubt = *start_doubt};
+  if (tier.second_launches > 0) {
     // Shorter than the first: it only has to find the same median.
     MeasureTier second = tier;
     second.rounds_per_launch = 4;
     second.candidate_block = Seconds(0.5);
     second.candidate_block_queries = 1;
-    second.looks = {12};
+    second.looks = {second.rounds_per_launch * tier.second_launches};
     const auto again = run_session(
         base, second, settings, [&](int, double) { during.push_back(read_device_state(settings.files)); }, stop);
     if (!again) return verdict_on(again.error(), deploy, tier, start);
     evidence.second_session_difference = median(again->candidate_median_ms) / median(session->candidate_median_ms) - 1;
-    session->signatures_agree =
-        session->signatures_agree && again->signatures_agree && same_signature(session->signature, again->signature);
+    session->signatures_agree = session->signatures_agree && again->signatures_agree &&
+                                same_signature(session->signature, again->signature, tier.limits.signature);
     if (again->load.seconds() > 0) join_load(again->load, session->load);
     session->unsettled += again->unsettled;
     session->launches += again->launches;
@@ -344,7 +349,7 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
   if (!long_run) return verdict_on(long_run.error(), deploy, tier, start);
   if (*long_run) evidence.energy_doubts = (*long_run)->doubts;
 
-  evidence.changes = compare_states(before, during, read_device_state(settings.files));
+  evidence.changes = compare_states(before, during, read_device_state(settings.files), tier.limits.slope_celsius);
   evidence.signatures_agree = session->signatures_agree;
   evidence.outputs_finite = session->outputs_finite;
   evidence.unsettled_launches = session->unsettled;

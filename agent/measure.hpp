@@ -5,6 +5,7 @@
 #include <expected>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -27,8 +28,9 @@ struct MeasureSettings {
   // A model in the reference network's place: the record's ratio is then candidate to rival. Empty: none.
   std::filesystem::path rival{};
   std::vector<protocol::InputShape> shapes{};
-  double baseline_ms = 0;  // of the reference network on this device; 0: not known
-  double rate_hz = 0;      // also run at this rate, and take the energy there; 0: not
+  double baseline_ms = 0;                 // of the reference network on this device; 0: not known
+  std::optional<double> start_celsius{};  // that the device had when it was calibrated; absent: not known, no wait
+  double rate_hz = 0;                     // also run at this rate, and take the energy there; 0: not
   // Shares of 0..1 and what is being done, from the calling thread.
   std::function<void(double, const std::string&)> on_progress{};
 };

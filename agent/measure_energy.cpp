@@ -28,6 +28,7 @@ LaunchRequest steady_request(const LaunchRequest& base, const EnergyPlan& plan, 
   task.set_warm_up_minimum_seconds(warm_up.minimum.count());
   task.set_warm_up_cap_seconds(warm_up.cap.count());
   task.set_warm_up_agreement(warm_up.agreement);
+  task.set_warm_up_runs(warm_up.minimum_runs);
   return request;
 }
 
@@ -70,7 +71,7 @@ std::expected<EnergyOutcome, Error> measure_energy(const LaunchRequest& base, co
   for (std::size_t i = 0; i < windows.size(); ++i) {
     const auto energy = integrate_power(samples, windows[i].second);
     energies[i] = energy.value_or(WindowEnergy{});
-    if (energies[i].coverage >= kCoverageWanted) continue;
+    if (energies[i].coverage >= plan.coverage) continue;
     std::string doubt = std::format("energy not given: samples of the power cover {:.0f} % of {}",
                                     std::floor(100 * energies[i].coverage), windows[i].first);
     if (!recorder.problems().empty()) doubt += std::format(" ({})", recorder.problems().begin()->first);

@@ -30,9 +30,9 @@ struct EnergyOutcome {
 
 // Launches `base` for plan.load, records `sensor` all the while in a thread of its own, and plan.idle before and after.
 // gross: all that the board used, over the inferences; net: the same less what it uses idle. Neither is given when less
-// than 95 % of one of the three times is covered by samples. `expected_ms` is the median latency without a sampler; a
-// difference above `tolerance` (relative) is a doubt, unless the plan has a rate: pauses change the clocks. Errors: as
-// of the launcher; stopped while idle (retryable).
+// than plan.coverage of one of the three times is covered by samples. `expected_ms` is the median latency without a
+// sampler; a difference above `tolerance` (relative) is a doubt, unless the plan has a rate: pauses change the clocks.
+// Errors: as of the launcher; stopped while idle (retryable).
 std::expected<EnergyOutcome, Error> measure_energy(const LaunchRequest& base, const EnergyPlan& plan,
                                                    const WarmUpPlan& warm_up, PowerSensor& sensor, double expected_ms,
                                                    double tolerance, const Launcher& launcher,

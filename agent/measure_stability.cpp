@@ -30,7 +30,7 @@ class Stability {
     std::vector<DeviceState> during;
     auto event = launcher_(launches_.latency, [&](double) { during.push_back(read_device_state(files_)); }, stop_);
     if (stop_.stop_requested()) return std::unexpected(Error{"stopped", true});
-    const StateChanges changes = compare_states(before, during, read_device_state(files_));
+    const StateChanges changes = compare_states(before, during, read_device_state(files_), launches_.slope_celsius);
     for (const auto& list : {changes.invalidating, changes.degrading}) {
       for (const std::string& change : list) condition.add_remarks(change);
     }

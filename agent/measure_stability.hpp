@@ -22,6 +22,7 @@ struct StabilityLaunches {
   LaunchRequest latency;  // a launch of rounds
   LaunchRequest steady;   // one long run
   double quiet_ms = 0;    // median latency in quiet
+  double slope_celsius = 5;
 };
 
 struct StabilityOutcome {

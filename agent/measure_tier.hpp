@@ -16,20 +16,36 @@
 // slower than a block makes all of them longer: a block holds whole queries.
 #pragma once
 
+#include <expected>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "agent/error.hpp"
 #include "agent/latency_rounds.hpp"
+#include "agent/launch.pb.h"
 
 namespace finch::agent {
+
+// What may speak against a measurement; beyond it, it is DEGRADED, and of the signature INVALID.
+struct MeasureLimits {
+  double foreign_load = 0.01;     // of the processor, and of the time in which tasks waited
+  double reference_drift = 0.02;  // of the reference network from the device's baseline
+  double session_agreement = 0.02;
+  double slope_celsius = 5;  // between start and end
+  // Hotter than when it was calibrated by more than this, the device is waited for, at most so long.
+  double start_tolerance_celsius = 2;
+  Seconds start_wait{60};
+  double signature = 1e-4;  // relative; threads may add up in another order
+};
 
 // How long the power is sampled, where a board has a sensor.
 struct EnergyPlan {
   Seconds load{30};
-  Seconds idle{5};     // before, and again after
-  double rate_hz = 0;  // 0: back to back
+  Seconds idle{5};         // before, and again after
+  double rate_hz = 0;      // 0: back to back
+  double coverage = 0.95;  // at least so much of each of the three times must lie between samples
 };
 
 // What the model goes through after it was measured in quiet; each condition has rounds like those of one launch there.
@@ -38,6 +54,7 @@ struct StabilityPlan {
   Seconds minute{60};
   Seconds soak{300};          // all cores busy, then measured at once
   double memory_share = 0.8;  // of the memory that can be spared, walked through beside the model
+  int rounds = 8;             // under each condition
 };
 
 struct MeasureTier {
@@ -51,15 +68,19 @@ struct MeasureTier {
   // reached with at least 3 launches, because the variation between launches is the largest part of all.
   std::vector<int> looks;
   double half_width = 0.01;  // of the interval of the log-ratio to the reference, to be VALID and to stop
-  bool second_session = false;
+  int memory_runs = 10;
+  int second_launches = 0;  // of 4 rounds of 0.5 s each, that must give the same median; 0: none
   EnergyPlan energy{};
   std::optional<StabilityPlan> stability{};
+  MeasureLimits limits{};
+  LimitWishes wishes{};  // of the processes
 };
-
-inline constexpr double kSecondSessionAgreement = 0.02;
 
 // Nothing when there is no such tier.
 std::optional<MeasureTier> find_tier(std::string_view name);
 std::vector<std::string> tier_names();
+
+// With what a profile changes. Errors: what no measurement can be taken with, such as no launch.
+std::expected<MeasureTier, Error> with_parameters(MeasureTier tier, const protocol::MeasureParameters& parameters);
 
 }  // namespace finch::agent

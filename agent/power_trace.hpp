@@ -25,9 +25,6 @@ struct WindowEnergy {
   double coverage = 0;
 };
 
-// At least so much must be covered for an energy to be given.
-inline constexpr double kCoverageWanted = 0.95;
-
 // Trapezoids between the samples, cut at the edges of the window; where an edge lies beyond the samples, the mean
 // stands for the rest. REQUIRES: ascending times. Nothing: the window is empty or no two samples reach into it.
 std::optional<WindowEnergy> integrate_power(std::span<const PowerSample> samples, TimeWindow window);

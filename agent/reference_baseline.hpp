@@ -1,5 +1,5 @@
 // What the reference network takes on this device when all is well, kept by the agent: by it a later measurement tells
-// that the device has drifted, and its latency can be told free of the drift. Not thread safe.
+// that the device has drifted, and its latency can be told free of the drift. Thread safe for one writer.
 #pragma once
 
 #include <expected>

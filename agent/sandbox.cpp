@@ -147,13 +147,13 @@ std::optional<std::int64_t> kibibytes_available(const SystemFiles& files) {
 
 }  // namespace
 
-std::int64_t memory_to_spare(const SystemFiles& files) {
+std::int64_t memory_to_spare(const SystemFiles& files, double share) {
   std::int64_t spare = kibibytes_available(files).value_or(0) * 1024;
   // Where there is no limit the file holds "max", or is not there.
   const auto most = files.read_number("/sys/fs/cgroup/memory.max");
   const auto used = files.read_number("/sys/fs/cgroup/memory.current");
   if (most && used) spare = spare > 0 ? std::min(spare, *most - *used) : *most - *used;
-  return std::max<std::int64_t>(spare, 0) / 5 * 4;
+  return static_cast<std::int64_t>(share * static_cast<double>(std::max<std::int64_t>(spare, 0)));
 }
 
 std::expected<void, Error> enter_sandbox(const SandboxLimits& limits) {

@@ -20,7 +20,7 @@ struct SandboxLimits {
 
 // Four fifths of the memory that is free now, by /proc/meminfo and the control group: the board must live on. 0: not
 // known.
-std::int64_t memory_to_spare(const SystemFiles& files);
+std::int64_t memory_to_spare(const SystemFiles& files, double share = 0.8);
 
 // Takes the rights away, for good: no network, no other processes (neither new ones nor signals to those that are
 // there), no changes to the file system, nothing that only root does; and sets the limits. When memory runs out on the

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "agent/device_state.hpp"
+#include "agent/measure_tier.hpp"
 
 namespace finch::agent {
 
@@ -14,13 +15,10 @@ struct Verdict {
   std::vector<std::string> reasons;
 };
 
-// The most that the reference network may be off the device's baseline.
-inline constexpr double kReferenceDrift = 0.02;
-// The most that others may have used of the machine while the blocks ran.
-inline constexpr double kForeignLoadLimit = 0.01;
-
 struct Evidence {
+  MeasureLimits limits{};
   StateChanges changes{};
+  std::string start_doubt{};  // why it did not begin as cool as the device was when it was calibrated; empty: it did
   bool signatures_agree = true;
   bool outputs_finite = true;
   int unsettled_launches = 0;  // warm-up ran into its cap

@@ -30,7 +30,7 @@ namespace finch::protocol {
 
 namespace asio = boost::asio;
 
-inline constexpr unsigned kProtocolVersion = 1;
+inline constexpr unsigned kProtocolVersion = 2;
 inline constexpr std::chrono::seconds kHeartbeat{2};
 // Not one byte heard, or not one taken, for so long: the other side is gone.
 inline constexpr std::chrono::seconds kSilence{8};

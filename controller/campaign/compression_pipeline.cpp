@@ -101,6 +101,7 @@ JobRequest CompressionPipeline::measuring(std::size_t index, int attempt) const 
   *job.mutable_deploy() = task_.deploy(step.model->file().precision());
   job.set_tier(task_.tier);
   job.set_device(task_.device.name());
+  set_parameters(job, task_.measure);
   return request;
 }
 

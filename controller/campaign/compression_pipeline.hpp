@@ -12,6 +12,7 @@
 
 #include "controller/campaign/job_board.hpp"
 #include "controller/campaign/step_judgement.hpp"
+#include "controller/config/measure_parameters.hpp"
 
 namespace finch::controller {
 
@@ -28,6 +29,7 @@ struct PipelineTask {
   protocol::DeviceDescription device;
   std::function<protocol::Deploy(const std::string& precision)> deploy;
   std::string tier;
+  MeasureOverrides measure = {};
 };
 
 class CompressionPipeline {

@@ -1,6 +1,7 @@
 #include "controller/campaign/measuring.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <format>
 
 namespace finch::controller {
@@ -24,6 +25,24 @@ std::string device_state(const protocol::DeviceDescription& device, const std::s
 
 std::string state_of_attempt(const protocol::DeviceDescription& device, const std::string& runtime, int attempt) {
   return device_state(device, runtime) + (attempt > 1 ? std::format(" attempt {}", attempt) : "");
+}
+
+protocol::MeasureParameters measure_parameters(const MeasureOverrides& overrides, const std::string& tier) {
+  protocol::MeasureParameters parameters;
+  const auto* reflection = protocol::MeasureParameters::GetReflection();
+  for (const auto& [name, values] : overrides.of_tier(tier)) {
+    const auto* field = protocol::MeasureParameters::descriptor()->FindFieldByName(name);
+    for (const double value : values) {
+      if (field->is_repeated()) {
+        reflection->AddInt32(&parameters, field, static_cast<std::int32_t>(value));
+      } else if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_INT32) {
+        reflection->SetInt32(&parameters, field, static_cast<std::int32_t>(value));
+      } else {
+        reflection->SetDouble(&parameters, field, value);
+      }
+    }
+  }
+  return parameters;
 }
 
 CostSample cost_sample(const search::Genotype& genotype, const protocol::Measurement& measurement) {

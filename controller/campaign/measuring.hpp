@@ -4,6 +4,7 @@
 #include <string>
 
 #include "controller/campaign/device_predictors.hpp"
+#include "controller/config/measure_parameters.hpp"
 #include "protocol/farm.pb.h"
 
 namespace finch::controller {
@@ -18,6 +19,14 @@ double tier_seconds(const std::string& tier, bool energy);
 std::string device_state(const protocol::DeviceDescription& device, const std::string& runtime);
 // What the result of the n-th attempt, from 1, depends on beside the job; see JobRequest::depends_on.
 std::string state_of_attempt(const protocol::DeviceDescription& device, const std::string& runtime, int attempt);
+
+// As the tier's job carries them.
+protocol::MeasureParameters measure_parameters(const MeasureOverrides& overrides, const std::string& tier);
+// Puts them into the job, where there are any: a job without is the same as before there were parameters.
+template <typename Job>
+void set_parameters(Job& job, const MeasureOverrides& overrides) {
+  if (!overrides.of_tier(job.tier()).empty()) *job.mutable_parameters() = measure_parameters(overrides, job.tier());
+}
 
 CostSample cost_sample(const search::Genotype& genotype, const protocol::Measurement& measurement);
 

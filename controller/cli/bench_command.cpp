@@ -5,11 +5,13 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "controller/campaign/measuring.hpp"
 #include "controller/cli/bench_text.hpp"
 #include "controller/cli/commands.hpp"
 #include "controller/cli/farm_host.hpp"
 #include "controller/cli/farm_question.hpp"
 #include "controller/cli/interrupt.hpp"
+#include "controller/config/device_profile.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/input_shape.hpp"
 #include "protocol/model_format.hpp"
@@ -41,6 +43,8 @@ class Bench {
                                           const std::string& runtime) {
     const auto description = farm_.device(device);
     if (!description) return std::unexpected(description.error());
+    const auto overrides = measure_overrides_of(description->profile());
+    if (!overrides) return std::unexpected(overrides.error());
     // Whoever asks twice wants to know it twice: nothing is reused.
     JobRequest request{
         .job = {},
@@ -61,6 +65,7 @@ class Bench {
     job.mutable_deploy()->set_batch(arguments_.batch);
     job.set_tier(arguments_.tier);
     job.set_device(device);
+    set_parameters(job, *overrides);
     job.set_rate_hz(arguments_.rate_hz);
     for (const std::string& text : arguments_.shapes) *job.add_shapes() = *protocol::parse_input_shape(text);
     BenchLine line{

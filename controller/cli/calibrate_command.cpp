@@ -1,20 +1,19 @@
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <format>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "controller/campaign/measuring.hpp"
 #include "controller/cli/commands.hpp"
 #include "controller/cli/farm_host.hpp"
 #include "controller/cli/farm_question.hpp"
 #include "controller/cli/interrupt.hpp"
+#include "controller/config/device_profile.hpp"
 #include "protocol/random_hex.hpp"
 
 namespace finch::controller {
 namespace {
-
-constexpr double kDrift = 0.02;  // as the agent takes it for one
 
 struct CalibrateOptions {
   std::vector<std::string> devices;  // empty: all that are connected, or this machine
@@ -26,11 +25,13 @@ struct Calibrated {
   std::string device;
   protocol::Calibration calibration;
 
-  // Against the baseline before; 0: there was none.
-  double drift() const {
-    return calibration.has_before_ms() ? calibration.reference_ms() / calibration.before_ms() - 1 : 0;
+  // What crashed or was cut short has none.
+  bool has_figures() const { return calibration.reference_ms() > 0; }
+  // Against the baseline before; nothing: there was none, or there is no figure now.
+  std::optional<double> drift() const {
+    if (!calibration.has_before_ms() || !has_figures()) return std::nullopt;
+    return calibration.reference_ms() / calibration.before_ms() - 1;
   }
-  bool drifted() const { return std::abs(drift()) > kDrift; }
 };
 
 std::string utc(std::int64_t seconds) {
@@ -39,11 +40,13 @@ std::string utc(std::int64_t seconds) {
 
 std::string text_of(const Calibrated& one) {
   const protocol::Calibration& c = one.calibration;
-  std::string text = std::format("{}: the reference network takes {:.4g} ms [{:.4g}, {:.4g}], {}\n", one.device,
-                                 c.reference_ms(), c.ci_low_ms(), c.ci_high_ms(), c.verdict());
+  std::string text =
+      one.has_figures() ? std::format("{}: the reference network takes {:.4g} ms [{:.4g}, {:.4g}], {}\n", one.device,
+                                      c.reference_ms(), c.ci_low_ms(), c.ci_high_ms(), c.verdict())
+                        : std::format("{}: the reference network could not be measured, {}\n", one.device, c.verdict());
   for (const std::string& reason : c.reasons()) text += "  " + reason + "\n";
-  if (c.has_before_ms()) {
-    text += std::format("  {}{:+.1f} % from the {:.4g} ms of {}\n", one.drifted() ? "DRIFTED: " : "", 100 * one.drift(),
+  if (const auto drift = one.drift()) {
+    text += std::format("  {}{:+.1f} % from the {:.4g} ms of {}\n", c.drifted() ? "DRIFTED: " : "", 100 * *drift,
                         c.before_ms(), utc(c.before_taken()));
   }
   if (c.verdict() == "VALID") return text + "  this is its baseline now\n";
@@ -62,8 +65,9 @@ nlohmann::ordered_json value_of(const Calibrated& one) {
   if (c.has_before_ms()) {
     value["before"] = {{"reference_ms", c.before_ms()},
                        {"taken", utc(c.before_taken())},
-                       {"drift", one.drift()},
-                       {"drifted", one.drifted()}};
+                       {"drift", nullptr},
+                       {"drifted", c.drifted()}};
+    if (const auto drift = one.drift()) value["before"]["drift"] = *drift;
   }
   return value;
 }
@@ -72,6 +76,8 @@ std::expected<Calibrated, Error> calibrate_one(const std::string& device, const 
                                                FarmQuestion& farm) {
   const auto description = farm.device(device);
   if (!description) return std::unexpected(description.error());
+  const auto overrides = measure_overrides_of(description->profile());
+  if (!overrides) return std::unexpected(overrides.error());
   JobRequest request{.job = {},
                      .target = device,
                      .priority = 90,
@@ -80,6 +86,7 @@ std::expected<Calibrated, Error> calibrate_one(const std::string& device, const 
   request.job.mutable_calibrate()->set_device(device);
   request.job.mutable_calibrate()->set_runtime(options.runtime);
   request.job.mutable_calibrate()->set_tier(options.tier);
+  set_parameters(*request.job.mutable_calibrate(), *overrides);
   const auto result = farm.ask(request);
   if (!result) {
     return std::unexpected(Error{std::format("{}: {}", device, result.error().message), result.error().exit_code});
@@ -110,7 +117,7 @@ ExitCode calibrate(CalibrateOptions options) {
   for (const std::string& device : options.devices) {
     const auto one = calibrate_one(device, options, farm);
     if (!one) return fail(one.error());
-    drifted = drifted || one->drifted();
+    drifted = drifted || one->calibration.drifted();
     if (options.json) {
       all.push_back(value_of(*one));
     } else {

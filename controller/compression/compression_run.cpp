@@ -8,6 +8,7 @@
 #include "controller/campaign/quantizing.hpp"
 #include "controller/campaign/space_spec.hpp"
 #include "controller/compression/compression_report.hpp"
+#include "controller/config/device_profile.hpp"
 #include "controller/config/space_description.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/input_shape.hpp"
@@ -134,6 +135,9 @@ std::expected<PipelineTask, Error> CompressionRun::task_of(const Home& home) con
                     .device = *state_.device,
                     .deploy = [this](const std::string& precision) { return deploy(precision); },
                     .tier = config.tier};
+  auto overrides = measure_overrides_of(state_.device->profile());
+  if (!overrides) return std::unexpected(overrides.error());
+  task.measure = std::move(*overrides);
   const auto file = add_file(home, config.model);
   if (!file) return std::unexpected(file.error());
   protocol::ReadModel& job = task.original;

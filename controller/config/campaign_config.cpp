@@ -347,10 +347,20 @@ void read_devices(TomlReader& reader, CampaignConfig& config) {
     table.read("provider", device.provider);
     table.read("threads", device.threads, 0, 1024);
     table.read("latency_ms", device.latency_ms, 1e-6, 1e6);
+    table.read("boards", device.boards);
+    TomlTable measure = table.table("measure");
+    device.measure = read_measure_overrides(measure);
     if (device.profile.ends_with(".toml")) device.profile = absolute_to(config.file, device.profile);
     if (device.name.empty()) table.complain("name", "a device has a name; see: finch devices");
     if (config.device(device.name) != nullptr)
       table.complain("name", std::format("there are two devices '{}'", device.name));
+    for (auto board = device.boards.begin(); board != device.boards.end(); ++board) {
+      if (board->empty()) table.complain("boards", "a board has a name; see: finch devices");
+      if (config.device_with_board(*board) != nullptr || std::find(device.boards.begin(), board, *board) != board)
+        table.complain("boards", std::format("the board '{}' is named twice", *board));
+    }
+    if (!device.is_pool() && config.device_with_board(device.name) != nullptr)
+      table.complain("name", std::format("the board '{}' is named twice", device.name));
     table.done();
     config.devices.push_back(device);
   }
@@ -435,6 +445,12 @@ const DeviceConfig* CampaignConfig::device(const std::string& wanted) const {
   return found == devices.end() ? nullptr : &*found;
 }
 
+const DeviceConfig* CampaignConfig::device_with_board(const std::string& board) const {
+  const auto found = std::ranges::find_if(
+      devices, [&](const DeviceConfig& device) { return std::ranges::contains(device.all_boards(), board); });
+  return found == devices.end() ? nullptr : &*found;
+}
+
 void resolve(CampaignConfig& config, const std::vector<DeviceProfile>& profiles) {
   const DeployConfig& deploy = config.deploy;
   if (deploy.precision.empty()) config.deploy.precision = profiles.front().deploy_precision;
@@ -446,6 +462,7 @@ void resolve(CampaignConfig& config, const std::vector<DeviceProfile>& profiles)
     DeviceConfig& device = config.devices[i];
     if (device.provider.empty()) device.provider = deploy.provider.empty() ? profile.deploy_provider : deploy.provider;
     if (device.threads == 0) device.threads = deploy.threads == 0 ? profile.deploy_threads : deploy.threads;
+    device.measure = merged(std::move(device.measure), profile.measure);
     if (!device.latency_ms) device.latency_ms = config.constraints.latency_ms;
     if (!device.latency_ms && profile.latency_budget_ms > 0) device.latency_ms = profile.latency_budget_ms;
     if (profile.memory_mb > 0) {

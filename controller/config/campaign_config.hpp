@@ -158,11 +158,16 @@ struct MeasureConfig {
 struct DeviceConfig {
   std::string name = "local";     // "local": an agent that finch starts on this machine
   std::string profile = "local";  // file name in profiles/ without .toml, or a path
+  // A pool: boards of this profile that share the measuring. Empty: the board that is called as the device is.
+  std::vector<std::string> boards = {};
   // Where the device differs from [deploy] and [constraints]; resolve() fills them from there and from the profile.
   std::string provider;
   std::int64_t threads = 0;
   std::optional<double> latency_ms;
+  MeasureOverrides measure = {};
 
+  bool is_pool() const { return !boards.empty(); }
+  std::vector<std::string> all_boards() const { return is_pool() ? boards : std::vector{name}; }
   bool operator==(const DeviceConfig&) const = default;
 };
 
@@ -206,9 +211,13 @@ struct CampaignConfig {
   std::vector<DeviceConfig> devices;  // at least one; every candidate is measured on each
   std::vector<BaselineConfig> baselines;
 
-  const DeviceConfig* device(const std::string& wanted) const;  // null: not one of them
+  const DeviceConfig* device(const std::string& wanted) const;            // null: not one of them
+  const DeviceConfig* device_with_board(const std::string& board) const;  // likewise
   // Of the agent that finch starts on this machine.
-  std::string local_profile() const { return device("local") != nullptr ? device("local")->profile : "local"; }
+  std::string local_profile() const {
+    const DeviceConfig* local = device_with_board("local");
+    return local != nullptr ? local->profile : "local";
+  }
 };
 
 // Errors name file, line and key, and the nearest known key; exit code `usage`.

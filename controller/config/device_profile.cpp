@@ -62,8 +62,15 @@ std::expected<DeviceProfile, Error> load_profile(const std::string& name_or_path
   budget.read("latency_ms", profile.latency_budget_ms, 0.0, 1e6);
   budget.read("memory_share", profile.memory_budget, 0.001, 1.0);
   budget.done();
+  TomlTable measure = (*reader)->table("measure");
+  profile.measure = read_measure_overrides(measure);
   if (const auto finished = (*reader)->finish(); !finished) return std::unexpected(finished.error());
   return profile;
+}
+
+std::expected<MeasureOverrides, Error> measure_overrides_of(const std::string& name_or_path) {
+  if (name_or_path.empty()) return MeasureOverrides{};
+  return load_profile(name_or_path).transform([](const DeviceProfile& profile) { return profile.measure; });
 }
 
 }  // namespace finch::controller

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "controller/config/measure_parameters.hpp"
 #include "controller/error.hpp"
 
 namespace finch::controller {
@@ -26,11 +27,14 @@ struct DeviceProfile {
   std::int64_t deploy_threads = 1;
   // Defaults of [constraints]: what is usually asked of such a board; 0: none.
   double latency_budget_ms = 0;
+  MeasureOverrides measure = {};  // of how it is measured
 };
 
 // `name_or_path`: a profile's name, looked up in the profiles folder, or a path to a .toml file.
 // Errors: not there (lists the known names), unknown key, wrong type: file, line, key; exit code `usage`.
 std::expected<DeviceProfile, Error> load_profile(const std::string& name_or_path);
+// What it changes of measuring; nothing for a device that has joined with no profile. Errors: as of load_profile().
+std::expected<MeasureOverrides, Error> measure_overrides_of(const std::string& name_or_path);
 std::vector<std::string> profile_names();
 // The folder with the profiles: $FINCH_PROFILES, or profiles/ of the source tree or installation.
 std::filesystem::path profiles_folder();

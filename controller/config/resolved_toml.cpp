@@ -137,9 +137,11 @@ std::string resolved_toml(const CampaignConfig& c) {
     text += "\n[[device]]\n";
     line("name", toml_string(device.name));
     line("profile", toml_string(device.profile));
+    if (device.is_pool()) line("boards", list_of(device.boards));
     if (!device.provider.empty()) line("provider", toml_string(device.provider));
     if (device.threads > 0) line("threads", std::to_string(device.threads));
     optional("latency_ms", device.latency_ms);
+    if (!device.measure.empty()) line("measure", toml_of(device.measure));
   }
   for (const BaselineConfig& baseline : c.baselines) {
     text += "\n[[baseline]]\n";

@@ -202,6 +202,95 @@ TEST_F(AgentJobsTest, AFileThatIsNotItsHashIsNotMeasured) {
   EXPECT_THAT(jobs_.run(job, context_).failure().message(), HasSubstr("is damaged"));
 }
 
+TEST_F(AgentJobsTest, AJobForAnEarlierStateIsRefusedWithWhatTheDeviceIsNow) {
+  protocol::Job measuring, testing;
+  *measuring.mutable_measure()->mutable_model() = context_.add(reference_model());
+  *measuring.mutable_measure()->mutable_deploy() = deploy();
+  measuring.mutable_measure()->set_tier("quick");
+  measuring.mutable_measure()->set_state_hash("another");
+  *testing.mutable_evaluate()->mutable_deploy() = deploy();
+  testing.mutable_evaluate()->set_state_hash("another");
+  for (const protocol::Job& job : {measuring, testing}) {
+    const auto result = jobs_.run(job, context_);
+    ASSERT_TRUE(result.has_failure());
+    EXPECT_FALSE(result.failure().retryable());
+    EXPECT_EQ(result.device().runtimes(0).state_hash(), jobs_.device().runtimes(0).state_hash());
+  }
+}
+
+TEST_F(AgentJobsTest, TakesTheParametersOfTheJob) {
+  protocol::Job job;
+  *job.mutable_measure()->mutable_model() = context_.add(reference_model());
+  *job.mutable_measure()->mutable_deploy() = deploy();
+  job.mutable_measure()->set_tier("quick");
+  for (const int launches : {3, 4}) job.mutable_measure()->mutable_parameters()->add_launches(launches);
+  job.mutable_measure()->mutable_parameters()->set_half_width(1e-9);  // never reached: the last look decides
+  job.mutable_measure()->mutable_parameters()->set_rounds(2);
+  job.mutable_measure()->mutable_parameters()->set_block_seconds(0.001);
+  job.mutable_measure()->mutable_parameters()->set_block_queries(7);
+  const auto result = jobs_.run(job, context_);
+  ASSERT_TRUE(result.has_measurement()) << result.failure().message();
+  EXPECT_GE(result.measurement().runs(), 4 * 2 * 7);
+  job.mutable_measure()->mutable_parameters()->set_rounds(0);
+  EXPECT_THAT(jobs_.run(job, context_).failure().message(), HasSubstr("1 or more"));
+}
+
+// In the measuring process's place: everything takes `ms`, or crashes when that is 0.
+Launcher takes(const double& ms) {
+  return [&ms](const LaunchRequest& request, const std::function<void(double)>&,
+               const std::stop_token&) -> std::expected<LaunchEvent, Error> {
+    LaunchEvent event;
+    if (request.has_probe()) event.mutable_probe()->set_version("1.21.0");
+    if (request.has_memory() && ms == 0) return std::unexpected(Error{.message = "it crashed", .model_failed = true});
+    if (request.has_memory()) event.mutable_memory()->set_run_peak_bytes(1 << 20);
+    if (!request.has_latency()) return event;
+    LatencyResult& result = *event.mutable_latency();
+    for (int round = 0; round < request.latency().rounds(); ++round) {
+      result.add_candidate_ms(ms);
+      result.add_candidate_median_ms(ms);
+      result.add_reference_median_ms(ms);
+    }
+    result.set_warm_up_settled(true);
+    result.set_outputs_finite(true);
+    return event;
+  };
+}
+
+TEST(Calibrating, KeepsABaselineAndSaysWhatIsOffIt) {
+  double ms = 2;
+  TemporaryFolder root, state;
+  root.write("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n");
+  root.write("sys/class/thermal/thermal_zone0/temp", "41500\n");
+  AgentJobs jobs({.name = "board",
+                  .profile = "local",
+                  .files = SystemFiles(root.path()),
+                  .launcher = takes(ms),
+                  .state_folder = state.path()});
+  FakeContext context;
+  const auto calibrate = [&](double now) {
+    ms = now;
+    protocol::Job job;
+    job.mutable_calibrate()->set_runtime("onnxruntime");
+    job.mutable_calibrate()->set_tier("quick");
+    return jobs.run(job, context);
+  };
+  const auto first = calibrate(2);
+  ASSERT_TRUE(first.has_calibration()) << first.failure().message();
+  EXPECT_EQ(first.calibration().verdict(), "VALID");
+  EXPECT_EQ(first.calibration().celsius(), 41.5);
+  EXPECT_FALSE(first.calibration().drifted());
+  EXPECT_EQ(first.device().runtimes(0).baseline_ms(), 2) << "the controller hears of it";
+  const std::string hash = jobs.device().runtimes(0).state_hash();
+  EXPECT_FALSE(calibrate(2.03).calibration().drifted());
+  EXPECT_TRUE(calibrate(2.1).calibration().drifted());
+  const auto crashed = calibrate(0);
+  EXPECT_EQ(crashed.calibration().verdict(), "INVALID");
+  EXPECT_EQ(crashed.calibration().before_ms(), 2.1);
+  EXPECT_FALSE(crashed.calibration().drifted()) << "there is no figure";
+  EXPECT_EQ(jobs.device().runtimes(0).baseline_ms(), 2.1);
+  EXPECT_EQ(jobs.device().runtimes(0).state_hash(), hash) << "a baseline is no part of the state";
+}
+
 TEST_F(AgentJobsTest, CancellingEndsTheMeasurement) {
   context_.stop.request_stop();
   const auto result = measure(reference_model(), "certify");

@@ -5,8 +5,11 @@
 
 #include <cmath>
 #include <cstring>
+#include <format>
+#include <set>
 
 #include "agent/measurement_json.hpp"
+#include "agent/start_temperature.hpp"
 #include "tests/agent/temporary_folder.hpp"
 
 namespace finch::agent {
@@ -301,6 +304,63 @@ TEST(Tiers, AreConsistent) {
     for (const int look : tier->looks) EXPECT_EQ(look % tier->rounds_per_launch, 0) << name;
   }
   EXPECT_FALSE(find_tier("fast"));
+}
+
+// Every field of the message reaches the tier: with one of them it differs in nothing but that.
+TEST(Tiers, TakeEveryParameter) {
+  const auto everything = [](const MeasureTier& t) {
+    std::string text;
+    for (const int look : t.looks) text += std::format("{} ", look);
+    return text +
+           std::format("{} {} {} {} {} {} {} {} {} {} {} ", t.rounds_per_launch, t.half_width,
+                       t.candidate_block.count(), t.reference_block.count(), t.candidate_block_queries,
+                       t.warm_up.minimum.count(), t.warm_up.cap.count(), t.warm_up.minimum_runs, t.warm_up.agreement,
+                       t.memory_runs, t.second_launches) +
+           std::format("{} {} {} {} {} {} {} ", t.energy.load.count(), t.energy.idle.count(), t.energy.coverage,
+                       t.stability->curve.count(), t.stability->soak.count(), t.stability->memory_share,
+                       t.stability->rounds) +
+           std::format("{} {} {} {} {} {} {} {}", t.limits.foreign_load, t.limits.reference_drift,
+                       t.limits.session_agreement, t.limits.slope_celsius, t.limits.start_tolerance_celsius,
+                       t.limits.start_wait.count(), t.limits.signature, t.wishes.ShortDebugString());
+  };
+  const MeasureTier tier = *find_tier("stability");
+  const auto* descriptor = protocol::MeasureParameters::descriptor();
+  const auto* reflection = protocol::MeasureParameters::GetReflection();
+  std::set<std::string> seen = {everything(tier)};
+  EXPECT_EQ(everything(*with_parameters(tier, {})), *seen.begin());
+  for (int i = 0; i < descriptor->field_count(); ++i) {
+    protocol::MeasureParameters parameters;
+    const auto* field = descriptor->field(i);
+    if (field->is_repeated()) {
+      reflection->AddInt32(&parameters, field, 77);
+    } else if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_INT32) {
+      reflection->SetInt32(&parameters, field, 77);
+    } else {
+      reflection->SetDouble(&parameters, field, 0.777);
+    }
+    const auto changed = with_parameters(tier, parameters);
+    ASSERT_TRUE(changed) << field->name();
+    EXPECT_TRUE(seen.insert(everything(*changed)).second) << field->name();
+  }
+}
+
+TEST(StartTemperature, IsWaitedForAndNoLongerThanTheLimit) {
+  TemporaryFolder root;
+  root.write("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n");
+  const auto heat = [&](int millidegrees) {
+    root.write("sys/class/thermal/thermal_zone0/temp", std::to_string(millidegrees) + "\n");
+  };
+  const SystemFiles files(root.path());
+  const auto wait = [&](std::optional<double> reference, MeasureLimits limits, int then) {
+    return wait_for_start_temperature(files, reference, limits, [&](double) { heat(then); }, {}).value();
+  };
+  heat(50'000);
+  EXPECT_EQ(wait(std::nullopt, {.start_wait = Seconds(0)}, 0), "") << "never calibrated";
+  EXPECT_EQ(wait(48.0, {.start_wait = Seconds(0)}, 0), "") << "2 °C above";
+  EXPECT_EQ(wait(60.0, {.start_wait = Seconds(0)}, 0), "") << "colder";
+  EXPECT_THAT(wait(45.0, {.start_wait = Seconds(0)}, 0),
+              testing::HasSubstr("it began at 50.0 °C, 5.0 °C above the device's start temperature"));
+  EXPECT_EQ(wait(45.0, {.start_wait = Seconds(100)}, 46'000), "") << "it cools down";
 }
 
 }  // namespace

@@ -48,6 +48,19 @@ TEST(Verdict, AnUnreachedIntervalDegrades) {
   EXPECT_EQ(judge(evidence).name, "DEGRADED");
 }
 
+TEST(Verdict, AHotStartDegrades) {
+  Evidence evidence = good();
+  evidence.start_doubt = "it began at 50.0 °C";
+  EXPECT_EQ(judge(evidence).name, "DEGRADED");
+}
+
+TEST(Verdict, HoldsToTheLimitsThatItIsGiven) {
+  Evidence evidence = good();
+  evidence.foreign_cpu = 0.05;
+  evidence.limits.foreign_load = 0.06;
+  EXPECT_EQ(judge(evidence).name, "VALID");
+}
+
 TEST(Verdict, AnUnsettledWarmUpDegrades) {
   Evidence evidence = good();
   evidence.unsettled_launches = 1;

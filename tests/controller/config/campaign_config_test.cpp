@@ -231,7 +231,7 @@ TEST_F(CampaignFile, WhatTheCampaignLeavesOpenTheProfileDecides) {
   CampaignConfig stated = parse(smallest_ + "[deploy]\nprovider = \"cpu\"\nprecision = \"fp32\"\nthreads = 1\n" +
                                 "[constraints]\nlatency_ms = 5\nmemory_mb = 8\n");
   resolve(stated, {profile});
-  EXPECT_EQ(stated.devices[0], (DeviceConfig{"local", "local", "cpu", 1, 5.0}));
+  EXPECT_EQ(stated.devices[0], (DeviceConfig{"local", "local", {}, "cpu", 1, 5.0}));
   EXPECT_EQ(stated.deploy.precision, "fp32");
   EXPECT_EQ(stated.constraints.memory_mb, 8);
 }
@@ -249,10 +249,36 @@ TEST_F(CampaignFile, EachDeviceHasWhatItsOwnProfileSaysUnlessTheCampaignSaysMore
                                 "[[device]]\nname = \"small\"\nthreads = 3\n"
                                 "[[device]]\nname = \"large\"\nlatency_ms = 7\n");
   resolve(config, {small, large});
-  EXPECT_EQ(config.devices[0], (DeviceConfig{"small", "local", "cpu", 3, 50.0}));
-  EXPECT_EQ(config.devices[1], (DeviceConfig{"large", "local", "cuda", 8, 7.0}));
+  EXPECT_EQ(config.devices[0], (DeviceConfig{"small", "local", {}, "cpu", 3, 50.0}));
+  EXPECT_EQ(config.devices[1], (DeviceConfig{"large", "local", {}, "cuda", 8, 7.0}));
   EXPECT_EQ(config.deploy.precision, "fp32");      // the first device's: one file for all
   EXPECT_EQ(config.constraints.memory_mb, 256.0);  // the tightest
+}
+
+TEST_F(CampaignFile, ADeviceMayBeAPoolOfBoards) {
+  CampaignConfig config = parse(smallest_ + "[[device]]\nname = \"pi\"\nboards = [\"pi-1\", \"pi-2\"]\n");
+  EXPECT_TRUE(config.devices[0].is_pool());
+  EXPECT_EQ(config.device_with_board("pi-2"), &config.devices[0]);
+  EXPECT_EQ(config.device_with_board("pi"), nullptr);
+  expect_same(parse(resolved_toml(config)), config);
+  for (const char* twice : {"[[device]]\nname = \"a\"\nboards = [\"b\", \"b\"]\n",
+                            "[[device]]\nname = \"a\"\n[[device]]\nname = \"c\"\nboards = [\"a\"]\n",
+                            "[[device]]\nname = \"c\"\nboards = [\"a\"]\n[[device]]\nname = \"a\"\n"}) {
+    const auto wrong = parse_campaign(smallest_ + twice, folder_.path() / "campaign.toml");
+    ASSERT_FALSE(wrong);
+    EXPECT_NE(wrong.error().message.find("is named twice"), std::string::npos) << wrong.error().message;
+  }
+}
+
+TEST_F(CampaignFile, MeasuringIsAsTheProfileSaysUnlessTheDeviceSaysMore) {
+  DeviceProfile profile;
+  profile.measure.all = {{"half_width", {0.02}}, {"rounds", {6}}};
+  CampaignConfig config =
+      parse(smallest_ + "[[device]]\nname = \"pi\"\nmeasure = { rounds = 8, certify = { launches = [4, 8] } }\n");
+  resolve(config, {profile});
+  const auto certify = config.devices[0].measure.of_tier("certify");
+  EXPECT_EQ(certify, (MeasureParameterValues{{"half_width", {0.02}}, {"launches", {4, 8}}, {"rounds", {8}}}));
+  expect_same(parse(resolved_toml(config)), config);
 }
 
 TEST_F(CampaignFile, ObjectivesMayNameADevice) {
@@ -272,7 +298,7 @@ TEST_F(CampaignFile, AProfileWithoutBudgetsSetsNoLimit) {
   CampaignConfig config = parse(smallest_);
   resolve(config, {DeviceProfile{}});
   EXPECT_FALSE(config.constraints.memory_mb);
-  EXPECT_EQ(config.devices[0], (DeviceConfig{"local", "local", "cpu", 1, std::nullopt}));
+  EXPECT_EQ(config.devices[0], (DeviceConfig{"local", "local", {}, "cpu", 1, std::nullopt}));
   EXPECT_EQ(config.deploy.precision, "fp32");
 }
 
@@ -410,8 +436,12 @@ TEST_F(CampaignFile, AnyConfigurationReadsBackToTheSameValue) {
     config.measure.rate_hz = maybe(0.001, 100'000.0).value_or(0);
     config.devices.clear();
     for (std::int64_t count = whole(1, 3); count > 0; --count)
-      config.devices.push_back({"device-" + std::to_string(count), one_of({"local", "raspberry-pi-5"}),
-                                one_of({"", "cpu", "xnnpack"}), whole(0, 1024), maybe(1e-6, 1e6)});
+      config.devices.push_back({"device-" + std::to_string(count),
+                                one_of({"local", "raspberry-pi-5"}),
+                                {},
+                                one_of({"", "cpu", "xnnpack"}),
+                                whole(0, 1024),
+                                maybe(1e-6, 1e6)});
     const std::string text = resolved_toml(config);
     expect_same(parse(text), config);
     if (HasFailure()) FAIL() << "round " << round << ":\n" << text;
