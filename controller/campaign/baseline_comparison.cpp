@@ -20,15 +20,15 @@ void find_rival(const std::vector<FrontModel>& front, BaselineInfo& baseline) {
     for (const ModelFile& file : model.files) {
       if (!file.accuracy || file.measurements.empty() || file.accuracy->top1 < baseline.file.accuracy->top1) continue;
       const MeasurementInfo& measurement = file.measurements.front();
-      if (best != nullptr && best->median_ms <= measurement.median_ms) continue;
+      if (best != nullptr && compared_latency(*best).median_ms <= compared_latency(measurement).median_ms) continue;
       best = &measurement;
       baseline.rival = model.id;
       baseline.rival_precision = file.precision;
     }
   }
   if (best == nullptr) return;
-  baseline.speedup = own.median_ms / best->median_ms;
-  baseline.faster = best->ci_high_ms < own.ci_low_ms;
+  baseline.speedup = compared_latency(own).median_ms / compared_latency(*best).median_ms;
+  baseline.faster = compared_latency(*best).ci_high_ms < compared_latency(own).ci_low_ms;
 }
 
 }  // namespace

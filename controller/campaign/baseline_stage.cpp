@@ -57,31 +57,33 @@ CampaignRun::Step CampaignRun::advance_baseline(std::size_t index, const Home& h
   const auto& devices = state_.config.devices;
   const BaselineState& known = state_.baselines[index];
   const BaselineConfig& baseline = state_.config.baselines[index];
-  if (known.complete(devices.size())) return {};
+  if (state_.complete(known)) return {};
   if (!known.artifact) return get_baseline(index, home);
   const std::string kind = kind_name(deployment_of(baseline, state_.config.deploy), state_.config.deploy);
   for (const DeviceConfig& device : devices) {
-    if (known.file.measurements.contains(device.name)) continue;
-    const auto measured =
-        measure(*known.artifact, kind, device, state_.config.measure.finalist_tier, "baseline " + baseline.name);
+    if (state_.is_measured(known.file, device)) continue;
+    const auto measured = measure(*known.artifact, kind, device, state_.config.measure.finalist_tier,
+                                  "baseline " + baseline.name, further_boards(known.file, device));
     if (!measured) return std::unexpected(measured.error());
     if (!*measured) continue;
     const protocol::JobResult& result = (*measured)->result;
     if (result.has_failure()) return fail_baseline(index, result.failure().message());
     const protocol::Measurement& measurement = result.measurement();
     if (measurement.has_raw()) {
-      const auto to = folder_.raw() / std::format("{}-{}.f64", stem(index), device.name);
+      const auto to = folder_.raw() / std::format("{}-{}.f64", stem(index), measurement.device());
       if (auto kept = keep_artifact(home, measurement.raw().sha256(), to); !kept) return kept;
     }
     say(std::format("baseline {}: {:.4f} ms [{:.4f}, {:.4f}], {}", baseline.name, measurement.latency_median_ms(),
                     measurement.latency_ci_low_ms(), measurement.latency_ci_high_ms(), measurement.verdict()));
-    if (auto kept = record("baseline_measured",
-                           {{"index", index}, {"result", to_json(measurement)}, {"reused", (*measured)->reused}});
+    if (auto kept = record("baseline_measured", {{"index", index},
+                                                 {"device", device.name},
+                                                 {"result", to_json(measurement)},
+                                                 {"reused", (*measured)->reused}});
         !kept)
       return kept;
   }
   if (known.file.evaluation || !known.no_accuracy.empty()) return {};
-  const auto tested = board_->result_of(test_of(*known.artifact, kind, "baseline " + baseline.name, devices.front()));
+  const auto tested = test(*known.artifact, kind, "baseline " + baseline.name, devices.front());
   if (!tested) return std::unexpected(tested.error());
   if (!*tested) return {};
   const protocol::JobResult& result = (*tested)->result;
@@ -175,11 +177,13 @@ BaselineInfo CampaignRun::baseline_info(std::size_t index) const {
     info.file.accuracy->reused = known.file.evaluation_reused;
   }
   for (const DeviceConfig& device : state_.config.devices) {
-    const FinalistFile::Measured& measured = known.file.measurements.at(device.name);
-    MeasurementInfo measurement = measurement_info(measured.measurement);
-    if (measurement.raw) measurement.raw = std::format("raw/{}-{}.f64", stem(index), device.name);
-    measurement.reused = measured.reused;
-    info.file.measurements.push_back(std::move(measurement));
+    for (const FinalistFile::Measured& measured : known.file.measurements.at(device.name)) {
+      MeasurementInfo measurement = measurement_info(measured.measurement);
+      if (measurement.raw) measurement.raw = std::format("raw/{}-{}.f64", stem(index), measurement.device);
+      measurement.reused = measured.reused;
+      measurement.pooled = pooled_info(measured.measurement, device);
+      info.file.measurements.push_back(std::move(measurement));
+    }
   }
   if (baseline.file) return info;
   if (const auto network = network_of(state_.config, *state_.data, baseline)) {

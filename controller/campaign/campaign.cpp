@@ -7,7 +7,6 @@
 #include "controller/campaign/campaign_run.hpp"
 #include "controller/campaign/deployed_kind.hpp"
 #include "controller/campaign/extension.hpp"
-#include "controller/campaign/measuring.hpp"
 #include "controller/campaign/space_spec.hpp"
 #include "controller/farm/patience.hpp"
 #include "protocol/artifact_store.hpp"
@@ -155,104 +154,14 @@ CampaignRun::Step CampaignRun::step(const Home& home, FarmStore& store) {
     // Asked for first: the trainer reads the data while the device is waited for.
     if (auto read = read_data(); !read) return read;
   }
-  if (met_.size() < state_.config.devices.size()) {
-    if (auto found = find_devices(store); !found || met_.size() < state_.config.devices.size()) return found;
-  }
+  if (auto found = find_devices(store); !found) return found;
+  if (!devices_are_there()) return {};
   if (!state_.data) return {};
   if (state_.finalists) return finalist_stage(home);
   if (!state_.teacher_settled) return settle_teacher(home);
   if (state_.config.init.from && !state_.initial_weights) return read_initial_weights(home);
   if (state_.wants_supernet() && !state_.supernet) return train_supernet();
   return search_stage(store);
-}
-
-CampaignRun::Step CampaignRun::find_devices(FarmStore& store) {
-  const auto devices = store.devices();
-  if (!devices) return std::unexpected(devices.error());
-  std::string missing;
-  for (const DeviceConfig& wanted : state_.config.devices) {
-    if (met_.contains(wanted.name)) continue;
-    const auto found = std::ranges::find_if(
-        *devices, [&](const DeviceRecord& device) { return device.name == wanted.name && device.connected; });
-    if (found == devices->end()) {
-      missing += (missing.empty() ? "'" : ", '") + wanted.name + "'";
-      continue;
-    }
-    protocol::DeviceDescription device;
-    device.ParseFromString(found->description);
-    if (auto met = meet_device(wanted, device); !met) return met;
-  }
-  if (!missing.empty() && !waiting_said_ && now() - base_seconds_ > 5) {
-    waiting_said_ = true;
-    say(std::format("waiting for {} to connect; see: finch devices", missing));
-  }
-  return {};
-}
-
-CampaignRun::Step CampaignRun::meet_device(const DeviceConfig& wanted, const protocol::DeviceDescription& device) {
-  if (auto checked = check_device(wanted, device); !checked) return checked;
-  met_.insert(wanted.name);
-  const auto known = state_.devices.find(wanted.name);
-  if (known != state_.devices.end() &&
-      std::ranges::all_of(campaign_runtimes(state_.config), [&](const std::string& runtime) {
-        return device_state(known->second, runtime) == device_state(device, runtime);
-      }))
-    return {};
-  if (known != state_.devices.end()) {
-    const std::string text = std::format(
-        "device {} changed while the campaign stood still (its system, its settings or its runtime): measurements "
-        "before and after are not of the same state",
-        wanted.name);
-    say(text);
-    if (auto noted = note(text); !noted) return noted;
-  }
-  for (const std::string& reason : device.cannot_measure()) {
-    const std::string where = state_.config.devices.size() > 1 ? " on " + wanted.name : "";
-    if (auto noted = note("not measured" + where + ": " + reason); !noted) return noted;
-  }
-  say(std::format("device {}: {}, {} cores, {} {}", wanted.name, device.cpu_model(), device.cores(),
-                  device.runtimes(0).name(), device.runtimes(0).version()));
-  return record("device", {{"device", to_json(device)}});
-}
-
-// Whether the campaign can have there what it asks for.
-CampaignRun::Step CampaignRun::check_device(const DeviceConfig& wanted,
-                                            const protocol::DeviceDescription& device) const {
-  const auto offers = [](const auto& list, const std::string& name) {
-    return std::ranges::find(list, name) != list.end();
-  };
-  const bool first = wanted.name == state_.config.devices.front().name;
-  const bool by_steps = first && state_.config.finalists.pipeline.gain == "energy";
-  if ((state_.wants_energy(wanted.name) || by_steps) && !offers(device.measures(), "energy")) {
-    std::string why;
-    for (const std::string& reason : device.cannot_measure()) {
-      if (reason.starts_with("energy")) why = " (" + reason + ")";
-    }
-    return std::unexpected(
-        Error{std::format("{}: {} asks for energy, but device '{}' cannot measure "
-                          "it{}; take energy out, or use a device with a power sensor",
-                          state_.config.file.string(),
-                          state_.wants_energy(wanted.name) ? "search.objectives" : "finalists.gain", wanted.name, why),
-              ExitCode::usage});
-  }
-  const DeployConfig& deploy = state_.config.deploy;
-  for (const std::string& name : campaign_runtimes(state_.config)) {
-    if (std::ranges::contains(device.runtimes(), name, &protocol::RuntimeDescription::name)) continue;
-    return std::unexpected(
-        Error{std::format("device '{}' has no {}; install it there (scripts/install-runtime {}{}) or name its library: "
-                          "finch-agent --{} PATH",
-                          wanted.name, name, name, name == "onnxruntime" ? "; Debian: libonnxruntime1.21" : "", name)});
-  }
-  const auto runtime = std::ranges::find(device.runtimes(), deploy.runtime, &protocol::RuntimeDescription::name);
-  if (!offers(runtime->providers(), wanted.provider)) {
-    std::string known;
-    for (const std::string& provider : runtime->providers()) known += (known.empty() ? "" : ", ") + provider;
-    return std::unexpected(
-        Error{std::format("{}: deploy.provider: {} on device '{}' offers {}, not '{}'", state_.config.file.string(),
-                          deploy.runtime, wanted.name, known, wanted.provider),
-              ExitCode::usage});
-  }
-  return {};
 }
 
 CampaignRun::Step CampaignRun::read_data() {

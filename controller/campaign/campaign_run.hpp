@@ -46,6 +46,14 @@ class CampaignRun : public Campaign {
   // Stages: each does what can be done now and returns.
   Step find_devices(FarmStore& store);
   Step meet_device(const DeviceConfig& wanted, const protocol::DeviceDescription& device);
+  bool devices_are_there() const;  // one board of each, and pools are calibrated
+  Step settle_pool(const DeviceConfig& device);
+  std::expected<std::optional<double>, Error> calibrate(const DeviceConfig& device,
+                                                        const protocol::DeviceDescription& board);
+  using BoardRequest = std::function<JobRequest(const protocol::DeviceDescription& board)>;
+  // The result of the request on that one of the boards which has it or has least to do. Nothing: not there yet.
+  std::expected<std::optional<JobOutcome>, Error> ask_device(const DeviceConfig& device, const BoardRequest& request_on,
+                                                             const std::vector<std::string>& boards);
   Step check_device(const DeviceConfig& wanted, const protocol::DeviceDescription& device) const;
   Step read_data();
   Step settle_teacher(const Home& home);
@@ -90,8 +98,8 @@ class CampaignRun : public Campaign {
   PipelineTask compression_of(const FinalistState& finalist) const;
   JobRequest training_of(const FinalistState& finalist, const CandidateState& candidate, std::size_t seed) const;
   // Of the file over the test images; `what`: "finalist 3".
-  JobRequest test_of(const protocol::ArtifactRef& model, const std::string& kind, const std::string& what,
-                     const DeviceConfig& device) const;
+  std::expected<std::optional<JobOutcome>, Error> test(const protocol::ArtifactRef& model, const std::string& kind,
+                                                       const std::string& what, const DeviceConfig& device);
   Step keep_models(const FinalistState& finalist, const protocol::TrainedCandidate& trained, const Home& home) const;
   Step measure_kind(FinalistState& finalist, const std::string& kind, const DeviceConfig& device, const Home& home);
   Step evaluate_kind(FinalistState& finalist, const std::string& kind, const DeviceConfig& device);
@@ -116,17 +124,26 @@ class CampaignRun : public Campaign {
   protocol::SpaceSpec space_spec() const;
   // `kind`: see deployed_kind().
   protocol::Deploy deploy(const std::string& kind, const DeviceConfig& device) const;
-  // A measurement of the file; measured anew when INVALID, twice at most. A failure when it stays so, or when it lacks
-  // what the campaign optimises.
+  // A measurement of the file on one of the boards; measured anew when INVALID, twice at most. A failure when it stays
+  // so, or when it lacks what the campaign optimises.
   std::expected<std::optional<JobOutcome>, Error> measure(const protocol::ArtifactRef& model, const std::string& kind,
                                                           const DeviceConfig& device, const std::string& tier,
-                                                          const std::string& what);
+                                                          const std::string& what,
+                                                          const std::vector<std::string>& boards);
+  // The boards on which the file is not measured yet.
+  std::vector<std::string> further_boards(const FinalistFile& file, const DeviceConfig& device) const;
   CampaignStatus status() const;
   std::string file_name(search::CandidateId id, const std::string& precision) const;
   Interval validation_interval(const protocol::TrainedCandidate& trained) const;  // 95 %
   Interval validation_interval(double top1, std::int64_t samples = 0) const;
   std::string model_name(search::CandidateId id, const protocol::ExportedFile& file) const;
-  std::string raw_name(search::CandidateId id, const std::string& kind, const std::string& device) const;
+  std::string raw_name(search::CandidateId id, const std::string& kind, const std::string& board) const;
+  bool has_one_board() const;
+  // As the pool's typical board would show it; nothing: the device is no pool.
+  std::optional<MeasurementInfo::Pooled> pooled_info(const protocol::Measurement& measurement,
+                                                     const DeviceConfig& device) const;
+  // That two boards of a pool do not tell the same of a file; empty: they do.
+  std::string disagreement(const FinalistFile& file, const DeviceConfig& device) const;
   FrontModel front_model(const FinalistState& finalist, const CandidateState& candidate) const;
 
   RunFolder folder_;
@@ -141,7 +158,7 @@ class CampaignRun : public Campaign {
   double base_seconds_ = 0;         // campaign time before this process
   std::int64_t failed_before_ = 0;  // candidates, in earlier processes
   bool waiting_said_ = false;
-  std::set<std::string> met_;  // devices that were connected since this process began
+  std::set<std::string> met_;  // boards that were connected since this process began
   std::optional<std::vector<KnownTeacher>> known_teachers_;
   std::optional<protocol::ArtifactRef> initial_file_;  // of [init]
   mutable std::optional<std::string> program_sha256_;  // as when this process first asked the user's trainer

@@ -32,33 +32,6 @@ bool CandidateState::estimated() const {
   return std::ranges::any_of(screens, [](const auto& screen) { return is_estimate(screen.second); });
 }
 
-std::map<std::string, protocol::Measurement> FinalistState::by_device(const CampaignConfig& config) const {
-  std::map<std::string, protocol::Measurement> all;
-  for (const auto& [kind, file] : files) {
-    const auto [precision, runtime] = deployed_kind(kind, config.deploy);
-    if (precision != config.deploy.precision) continue;
-    if (runtime != config.deploy.runtime && !config.measure.every_runtime) continue;
-    for (const auto& [device, measured] : file.measurements) {
-      const auto [known, first] = all.emplace(device, measured.measurement);
-      if (!first && measured.measurement.latency_median_ms() < known->second.latency_median_ms())
-        known->second = measured.measurement;
-    }
-  }
-  return all;
-}
-
-bool FinalistState::complete(const CampaignConfig& config) const {
-  if (!failure.empty()) return true;
-  const std::size_t devices = config.devices.size();
-  const auto tested = [](const FinalistSeed& seed) { return seed.evaluation.has_value(); };
-  return trained && std::ranges::all_of(seeds, tested) &&
-         std::ranges::all_of(finalist_kinds(config, trained->files()), [&](const std::string& kind) {
-           const auto file = files.find(kind);
-           return file != files.end() && file->second.measurements.size() == devices &&
-                  file->second.evaluations.size() == devices;
-         });
-}
-
 std::size_t FinalistState::median_seed(Metric metric) const {
   std::vector<std::pair<double, std::size_t>> order;
   for (std::size_t i = 0; i < seeds.size(); ++i)
@@ -80,7 +53,8 @@ std::size_t CampaignState::in_flight() const {
 
 std::string CampaignState::stage() const {
   if (!status.empty()) return "report";
-  if (devices.size() < config.devices.size()) return "devices";
+  if (!std::ranges::all_of(config.devices, [this](const DeviceConfig& device) { return has_met(device); }))
+    return "devices";
   if (!data) return "data";
   if (!teacher_settled) return "teacher";
   if (config.init.from && !initial_weights) return "init";
@@ -219,16 +193,20 @@ void CampaignState::apply_history(const Event& event) {
 void CampaignState::apply_screen(const Event& event) {
   CandidateState& candidate = candidates.at(event.data.at("id"));
   protocol::Measurement screen;
+  std::string device;
   if (event.type == "screened") {
     screen = from_json<protocol::Measurement>(event.data.at("result"));
-    if (predictors_->begun(screen.device())) predictors_->add(screen.device(), cost_sample(candidate.genotype, screen));
+    device = event.data.value("device", screen.device());
+    screen = compared(screen, device);
+    if (predictors_->begun(device)) predictors_->add(device, cost_sample(candidate.genotype, screen));
     candidate.reused = event.data.value("reused", false);
   } else {
     std::optional<double> energy;
     if (event.data.contains("energy_mj")) energy = event.data.at("energy_mj").get<double>();
-    screen = estimated_measurement(event.data.at("device"), event.data.at("latency_ms"), energy);
+    device = event.data.at("device");
+    screen = estimated_measurement(device, event.data.at("latency_ms"), energy);
   }
-  candidate.screens[screen.device()] = screen;
+  candidate.screens[device] = std::move(screen);
 }
 
 void CampaignState::apply_trained(const Event& event) {
@@ -287,8 +265,8 @@ void CampaignState::apply_finalist(const Event& event) {
   if (event.type == "finalist_measured") {
     FinalistFile& file = found->files[event.data.at("precision")];
     auto measurement = from_json<protocol::Measurement>(event.data.at("result"));
-    const std::string device = measurement.device();
-    file.measurements[device] = {std::move(measurement), was_reused};
+    const std::string device = event.data.value("device", measurement.device());
+    file.measurements[device].push_back({std::move(measurement), was_reused});
   }
   if (event.type == "finalist_evaluated") {
     FinalistFile& file = found->files[event.data.at("precision")];
@@ -313,8 +291,8 @@ void CampaignState::apply_baseline(const Event& event) {
   if (event.type == "baseline_file") baseline.artifact = from_json<protocol::ArtifactRef>(event.data.at("artifact"));
   if (event.type == "baseline_measured") {
     auto measurement = from_json<protocol::Measurement>(event.data.at("result"));
-    const std::string device = measurement.device();
-    baseline.file.measurements[device] = {std::move(measurement), was_reused};
+    const std::string device = event.data.value("device", measurement.device());
+    baseline.file.measurements[device].push_back({std::move(measurement), was_reused});
   }
   if (event.type == "baseline_evaluated") {
     baseline.file.evaluation = from_json<protocol::Evaluation>(event.data.at("result"));
@@ -345,9 +323,15 @@ std::expected<void, Error> CampaignState::apply_extended(const Event& event) {
 
   const auto as_before = [&](const std::string& name) {
     const DeviceConfig *was = before.device(name), *is = config.device(name);
-    return was != nullptr && is != nullptr && was->provider == is->provider && was->threads == is->threads;
+    return was != nullptr && is != nullptr && was->provider == is->provider && was->threads == is->threads &&
+           was->is_pool() == is->is_pool() && was->measure == is->measure;
   };
-  std::erase_if(devices, [&](const auto& entry) { return config.device(entry.first) == nullptr; });
+  std::erase_if(devices, [&](const auto& entry) { return config.device_with_board(entry.first) == nullptr; });
+  std::erase_if(pools, [&](const auto& entry) { return !as_before(entry.first); });
+  for (auto& [name, pool] : pools) {
+    std::erase_if(pool.baseline_ms,
+                  [&](const auto& board) { return !std::ranges::contains(config.device(name)->boards, board.first); });
+  }
   search_closed.reset();
   finalists.reset();
   baselines.clear();
@@ -380,9 +364,11 @@ std::expected<void, Error> CampaignState::apply_one(const Event& event) {
   if (event.type == "created") return apply_created(event);
   if (event.type == "extended") return apply_extended(event);
   if (event.type == "device") {
-    auto device = from_json<protocol::DeviceDescription>(content.at("device"));
-    const std::string name = device.name();
-    devices[name] = std::move(device);
+    apply_device(event);
+  } else if (event.type == "pool") {
+    BoardPool& pool = pools[content.at("device")];
+    pool.reference_ms = content.at("reference_ms");
+    pool.baseline_ms = content.at("baseline_ms").get<std::map<std::string, double>>();
   } else if (event.type == "data") {
     data = from_json<protocol::DataFacts>(content.at("result"));
     return start_search();

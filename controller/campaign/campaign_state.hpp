@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "controller/campaign/board_pool.hpp"
 #include "controller/campaign/confusion.hpp"
 #include "controller/campaign/device_predictors.hpp"
 #include "controller/campaign/event_store.hpp"
@@ -31,7 +32,7 @@ struct CandidateState {
   std::optional<search::CandidateId> parent;
   search::Cost cost;
   // Of the random-weight file, by device; an estimate of it where the device's predictor is good and nothing hangs on
-  // it.
+  // it. Of a pool as its typical board would show it.
   std::map<std::string, protocol::Measurement> screens;
   std::optional<protocol::TrainedCandidate> trained;  // as far as it has come
   std::vector<Accuracies> rungs;                      // on the validation split, after each part of its training
@@ -50,10 +51,15 @@ struct FinalistFile {
     protocol::Measurement measurement;
     bool reused = false;
   };
-  std::map<std::string, Measured> measurements;             // by device
+  // By device, as measured; of a pool on two boards.
+  std::map<std::string, std::vector<Measured>> measurements;
   std::map<std::string, protocol::Evaluation> evaluations;  // by device
   std::optional<protocol::Evaluation> evaluation;           // on the first device
   bool evaluation_reused = false;
+
+  bool is_measured_on(const std::string& device, const std::string& board) const;
+  // Those of earlier states of the board do not count any more.
+  void forget_earlier(const protocol::DeviceDescription& board);
 };
 
 // One of a finalist's trainings, where there are several.
@@ -72,9 +78,6 @@ struct FinalistState {
   std::map<std::string, FinalistFile> files;          // by kind: "fp32", "int8", "int8@openvino"
   std::string failure;
 
-  bool complete(const CampaignConfig& config) const;
-  // Of the file in the deployed precision: with the search's runtime or, where it uses every one, the fastest.
-  std::map<std::string, protocol::Measurement> by_device(const CampaignConfig& config) const;
   // Of the trainings, all done: the one with the median of the validation split's `metric`, the lower of two.
   std::size_t median_seed(Metric metric) const;
   // Makes the last step that was kept what was trained. REQUIRES: every step is decided.
@@ -88,10 +91,6 @@ struct BaselineState {
   FinalistFile file;
   std::string no_accuracy;  // why there is none: the file takes other inputs, or gives other classes
   std::string failure;
-
-  bool complete(std::size_t devices) const {
-    return !failure.empty() || (file.measurements.size() == devices && (file.evaluation || !no_accuracy.empty()));
-  }
 };
 
 // In ms, of the device where it is greatest; 0: nowhere measured.
@@ -108,7 +107,8 @@ class CampaignState {
   CampaignConfig config;
   std::string run_id, version, started, finished;
   double seconds = 0;                                          // of the last event
-  std::map<std::string, protocol::DeviceDescription> devices;  // as connected last, by name
+  std::map<std::string, protocol::DeviceDescription> devices;  // boards as connected last, by name
+  std::map<std::string, BoardPool> pools;                      // by device; once its boards are calibrated
   std::optional<protocol::DataFacts> data;
   bool teacher_settled = false;
   std::optional<protocol::TrainedTeacher> teacher;
@@ -134,6 +134,22 @@ class CampaignState {
   search::SearchAlgorithm& algorithm() { return *algorithm_; }
   const search::SuccessiveHalving& halving() const { return halving_; }
   const DevicePredictors& predictors() const { return *predictors_; }
+  // Of a device those that have been met; of a pool those that are calibrated.
+  std::vector<std::string> boards_of(const DeviceConfig& device) const;
+  // Where what takes one board is done. REQUIRES: one has been met.
+  const protocol::DeviceDescription& first_board(const DeviceConfig& device) const;
+  bool has_met(const DeviceConfig& device) const;  // and can measure on it
+  // On so many boards finalists are measured: two, where there are.
+  std::size_t boards_to_certify_on(const DeviceConfig& device) const;
+  bool is_measured(const FinalistFile& file, const DeviceConfig& device) const;
+  bool complete(const FinalistState& finalist) const;
+  bool complete(const BaselineState& baseline) const;
+  // What is compared: as measured; of a pool the mean of its boards, each as the typical board would show it. REQUIRES:
+  // measured there.
+  protocol::Measurement compared(const FinalistFile& file, const std::string& device) const;
+  protocol::Measurement compared(const protocol::Measurement& measurement, const std::string& device) const;
+  // Of the file in the deployed precision: with the search's runtime or, where it uses every one, the fastest.
+  std::map<std::string, protocol::Measurement> by_device(const FinalistState& finalist) const;
   std::size_t in_flight() const;
   bool wants_supernet() const { return config.train.mode == "supernet"; }
   std::string stage() const;
@@ -157,6 +173,7 @@ class CampaignState {
   std::expected<void, Error> apply_extended(const Event& event);
   std::expected<void, Error> apply_asked(const Event& event);
   void apply_history(const Event& event);
+  void apply_device(const Event& event);
   void apply_screen(const Event& event);
   void apply_trained(const Event& event);
   void apply_told(const Event& event);

@@ -31,6 +31,8 @@ class DevicePredictors {
   // Before the first add() of the device, once: what is known of it, and the devices that it may resemble.
   void begin(const std::string& device, const std::vector<CostSample>& samples,
              const std::vector<MeasuredDevice>& others);
+  // It begins anew: what was learnt of it was of another state.
+  void forget(const std::string& device) { devices_.erase(device); }
   bool begun(const std::string& device) const { return devices_.contains(device); }
   void add(const std::string& device, const CostSample& sample);
 

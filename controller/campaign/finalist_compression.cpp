@@ -49,9 +49,10 @@ PipelineTask CampaignRun::compression_of(const FinalistState& finalist) const {
                     .soft_targets = {},
                     .quantize = quantize_spec(config.quantize),
                     .recipe = [this](double epochs) { return recipe(epochs); },
-                    .device = state_.devices.at(device.name),
+                    .device = state_.first_board(device),
                     .deploy = [this, &device](const std::string& precision) { return deploy(precision, device); },
-                    .tier = config.measure.search_tier};
+                    .tier = config.measure.search_tier,
+                    .measure = device.measure};
   if (state_.teacher) task.soft_targets = state_.teacher->soft_targets();
   protocol::ReadModel& original = task.original;
   *original.mutable_data() = data_spec();

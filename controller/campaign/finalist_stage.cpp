@@ -27,9 +27,19 @@ std::string CampaignRun::model_name(search::CandidateId id, const protocol::Expo
   return file_name(id, file.precision()) + "." + format_of(file);
 }
 
-std::string CampaignRun::raw_name(search::CandidateId id, const std::string& kind, const std::string& device) const {
+bool CampaignRun::has_one_board() const {
+  return state_.config.devices.size() == 1 && !state_.config.devices.front().is_pool();
+}
+
+std::vector<std::string> CampaignRun::further_boards(const FinalistFile& file, const DeviceConfig& device) const {
+  std::vector<std::string> boards = state_.boards_of(device);
+  std::erase_if(boards, [&](const std::string& board) { return file.is_measured_on(device.name, board); });
+  return boards;
+}
+
+std::string CampaignRun::raw_name(search::CandidateId id, const std::string& kind, const std::string& board) const {
   const auto [precision, runtime] = deployed_kind(kind, state_.config.deploy);
-  return file_name(id, precision) + (state_.config.devices.size() == 1 ? "" : "-" + device) +
+  return file_name(id, precision) + (has_one_board() ? "" : "-" + board) +
          (runtime == state_.config.deploy.runtime ? "" : "-" + runtime) + ".f64";
 }
 
@@ -37,18 +47,18 @@ CampaignRun::Step CampaignRun::finalist_stage(const Home& home) {
   bool complete = true;
   for (FinalistState& finalist : *state_.finalists) {
     if (auto advanced = advance_finalist(finalist, home); !advanced) return advanced;
-    complete = complete && finalist.complete(state_.config);
+    complete = complete && state_.complete(finalist);
   }
   for (std::size_t i = 0; i < state_.baselines.size(); ++i) {
     if (auto advanced = advance_baseline(i, home); !advanced) return advanced;
-    complete = complete && state_.baselines[i].complete(state_.config.devices.size());
+    complete = complete && state_.complete(state_.baselines[i]);
   }
   return complete ? conclude() : Step{};
 }
 
 CampaignRun::Step CampaignRun::advance_finalist(FinalistState& finalist, const Home& home) {
   const auto& devices = state_.config.devices;
-  if (finalist.complete(state_.config)) return {};
+  if (state_.complete(finalist)) return {};
   const CandidateState& candidate = state_.candidates.at(finalist.id);
   if (finalist.trained) {
     if (state_.compresses() && !finalist.compressed) return compress_finalist(finalist);
@@ -63,7 +73,7 @@ CampaignRun::Step CampaignRun::advance_finalist(FinalistState& finalist, const H
       const FinalistFile& known = finalist.files[kind];
       for (const DeviceConfig& device : devices) {
         if (!finalist.failure.empty()) return {};  // one file's failure is the finalist's
-        if (known.measurements.contains(device.name)) continue;
+        if (state_.is_measured(known, device)) continue;
         if (auto measured = measure_kind(finalist, kind, device, home); !measured) return measured;
       }
       for (const DeviceConfig& device : devices) {
@@ -151,48 +161,54 @@ CampaignRun::Step CampaignRun::measure_kind(FinalistState& finalist, const std::
                                             const DeviceConfig& device, const Home& home) {
   const auto* file = file_of(finalist.trained->files(), deployed_kind(kind, state_.config.deploy));
   const auto measured = measure(file->artifact(), kind, device, state_.config.measure.finalist_tier,
-                                std::format("finalist {}", finalist.id));
+                                std::format("finalist {}", finalist.id), further_boards(finalist.files[kind], device));
   if (!measured) return std::unexpected(measured.error());
   if (!*measured) return {};
   const protocol::JobResult& result = (*measured)->result;
   if (result.has_failure()) return fail(finalist, result.failure().message());
   const protocol::Measurement& measurement = result.measurement();
   if (measurement.has_raw()) {
-    const auto to = folder_.raw() / raw_name(finalist.id, kind, device.name);
+    const auto to = folder_.raw() / raw_name(finalist.id, kind, measurement.device());
     if (auto kept = keep_artifact(home, measurement.raw().sha256(), to); !kept) return kept;
   }
   say(std::format("finalist {} {}{}: {:.4f} ms [{:.4f}, {:.4f}], {}{}", finalist.id, kind,
-                  state_.config.devices.size() > 1 ? " on " + device.name : "", measurement.latency_median_ms(),
+                  has_one_board() ? "" : " on " + measurement.device(), measurement.latency_median_ms(),
                   measurement.latency_ci_low_ms(), measurement.latency_ci_high_ms(), measurement.verdict(),
                   (*measured)->reused ? " (reused)" : ""));
-  return record(
-      "finalist_measured",
-      {{"id", finalist.id}, {"precision", kind}, {"result", to_json(measurement)}, {"reused", (*measured)->reused}});
+  return record("finalist_measured", {{"id", finalist.id},
+                                      {"precision", kind},
+                                      {"device", device.name},
+                                      {"result", to_json(measurement)},
+                                      {"reused", (*measured)->reused}});
 }
 
-JobRequest CampaignRun::test_of(const protocol::ArtifactRef& model, const std::string& kind, const std::string& what,
-                                const DeviceConfig& device) const {
-  JobRequest request{
-      .job = {},
-      .target = device.name,
-      .priority = 30,
-      .depends_on = state_.data->data_hash() +
-                    device_state(state_.devices.at(device.name), deployed_kind(kind, state_.config.deploy).runtime),
-      .description = std::format("testing {} ({})", what, kind)};
-  protocol::Evaluate& job = *request.job.mutable_evaluate();
-  *job.mutable_model() = model;
-  *job.mutable_test_set() = state_.data->test_set();
-  *job.mutable_deploy() = deploy(kind, device);
-  job.set_device(device.name);
-  job.set_logits_of_first(kShownImages);
-  return request;
+std::expected<std::optional<JobOutcome>, Error> CampaignRun::test(const protocol::ArtifactRef& model,
+                                                                  const std::string& kind, const std::string& what,
+                                                                  const DeviceConfig& device) {
+  const auto request_on = [&](const protocol::DeviceDescription& board) {
+    const std::string state = device_state(board, deployed_kind(kind, state_.config.deploy).runtime);
+    JobRequest request{.job = {},
+                       .target = board.name(),
+                       .priority = 30,
+                       .depends_on = state_.data->data_hash() + state,
+                       .description = std::format("testing {} ({})", what, kind)};
+    protocol::Evaluate& job = *request.job.mutable_evaluate();
+    *job.mutable_model() = model;
+    *job.mutable_test_set() = state_.data->test_set();
+    *job.mutable_deploy() = deploy(kind, device);
+    job.set_device(board.name());
+    job.set_logits_of_first(kShownImages);
+    job.set_state_hash(state);
+    return request;
+  };
+  return ask_device(device, request_on, state_.boards_of(device));
 }
 
 // On every device: the file is the same, the runtime's kernels for its processor are not.
 CampaignRun::Step CampaignRun::evaluate_kind(FinalistState& finalist, const std::string& kind,
                                              const DeviceConfig& device) {
   const auto* file = file_of(finalist.trained->files(), deployed_kind(kind, state_.config.deploy));
-  const auto done = board_->result_of(test_of(file->artifact(), kind, std::format("finalist {}", finalist.id), device));
+  const auto done = test(file->artifact(), kind, std::format("finalist {}", finalist.id), device);
   if (!done) return std::unexpected(done.error());
   if (!*done) return {};
   const protocol::JobResult& result = (*done)->result;
@@ -236,8 +252,8 @@ CampaignRun::Step CampaignRun::evaluate_seed(FinalistState& finalist, std::size_
   const auto& files = finalist.seeds[seed].trained->files();
   const DeployConfig& deploy = state_.config.deploy;
   const auto* file = file_of(files, {deploy.precision, deploy.runtime});
-  const auto done = board_->result_of(test_of(file->artifact(), deploy.precision,
-                                              std::format("finalist {}", finalist.id), state_.config.devices.front()));
+  const auto done =
+      test(file->artifact(), deploy.precision, std::format("finalist {}", finalist.id), state_.config.devices.front());
   if (!done) return std::unexpected(done.error());
   if (!*done) return {};
   const protocol::JobResult& result = (*done)->result;
@@ -299,18 +315,22 @@ FrontModel CampaignRun::front_model(const FinalistState& finalist, const Candida
         file.first_logits.assign(known.evaluation->logits().begin(), known.evaluation->logits().end());
       }
       for (const DeviceConfig& device : state_.config.devices) {
-        const FinalistFile::Measured& measured = known.measurements.at(device.name);
-        MeasurementInfo info = measurement_info(measured.measurement);
-        if (info.raw) info.raw = "raw/" + raw_name(finalist.id, kind, device.name);
-        info.reused = measured.reused;
-        file.measurements.push_back(std::move(info));
+        for (const FinalistFile::Measured& measured : known.measurements.at(device.name)) {
+          MeasurementInfo info = measurement_info(measured.measurement);
+          if (info.raw) info.raw = "raw/" + raw_name(finalist.id, kind, info.device);
+          info.reused = measured.reused;
+          info.pooled = pooled_info(measured.measurement, device);
+          file.measurements.push_back(std::move(info));
+        }
+        if (std::string note = disagreement(known, device); !note.empty())
+          model.notes.push_back(kind + ": " + std::move(note));
       }
     }
     model.files.push_back(std::move(file));
   }
   const FinalistFile& deployed = finalist.files.at(state_.config.deploy.precision);
-  const auto latency = [](const FinalistFile& file, const DeviceConfig& device) {
-    return file.measurements.at(device.name).measurement.latency_median_ms();
+  const auto latency = [this](const FinalistFile& file, const DeviceConfig& device) {
+    return state_.compared(file, device.name).latency_median_ms();
   };
   for (const DeviceConfig& device : state_.config.devices) {
     const std::string where = state_.config.devices.size() > 1 ? "on " + device.name : "here";

@@ -59,6 +59,14 @@ struct MeasurementInfo {
     double median_ms = 0, ci_low_ms = 0, ci_high_ms = 0, baseline_ms = 0;
   };
   std::optional<Normalised> normalised = {};
+  // On one board of a pool: as the pool's typical board would show it, by the ratio to the reference network.
+  struct Pooled {
+    std::string pool;
+    double effect = 0;  // of the board: 0.05 is 5 % slower than the typical one
+    double median_ms = 0, ci_low_ms = 0, ci_high_ms = 0;
+  };
+  std::optional<Pooled> pooled = {};
+  std::string epoch = {};  // the beginning of the device state's hash
   std::optional<AtRateInfo> at_rate = {};
   std::vector<ConditionInfo> conditions = {};  // of the tier "stability", as are the minutes
   std::vector<double> minute_median_ms = {};
@@ -66,6 +74,15 @@ struct MeasurementInfo {
   std::optional<std::string> raw;  // path relative to the run folder
   bool reused = false;             // recorded by an earlier campaign on the same device in the same state
 };
+
+// What two measurements are compared by: of a pool's boards the pooled latency, else the measured one.
+struct ComparedLatency {
+  double median_ms = 0, ci_low_ms = 0, ci_high_ms = 0;
+};
+inline ComparedLatency compared_latency(const MeasurementInfo& m) {
+  if (m.pooled) return {m.pooled->median_ms, m.pooled->ci_low_ms, m.pooled->ci_high_ms};
+  return {m.median_ms, m.ci_low_ms, m.ci_high_ms};
+}
 
 struct MetricInfo {
   std::string name;                           // "balanced_accuracy", ...
@@ -187,6 +204,7 @@ struct CampaignResult {
   std::string reproduce;                                             // the command
   double teacher_top1 = 0, teacher_ci_low = 0, teacher_ci_high = 1;  // validation; 0: none
   std::int64_t reused_results = 0;
+  bool pooled = false;             // a device is a pool of boards
   std::vector<std::string> notes;  // "energy: not measured, no power sensor"
 };
 

@@ -1,5 +1,7 @@
 #include "controller/campaign/job_board.hpp"
 
+#include <limits>
+
 #include "protocol/artifact_references.hpp"
 #include "protocol/artifact_store.hpp"
 
@@ -68,6 +70,47 @@ std::expected<std::optional<JobOutcome>, Error> JobBoard::result_of(const JobReq
     outcome.result.ParseFromString(status.result);
   }
   return outcome;
+}
+
+std::expected<std::size_t, Error> JobBoard::choose(std::span<const JobRequest> choices) {
+  if (choices.size() == 1) return 0;
+  std::optional<std::size_t> waiting;
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    const std::string key = job_key(choices[i]);
+    std::optional<JobState> state;
+    if (const auto asked = jobs_.find(key); asked != jobs_.end()) {
+      state = asked->second.status.state;
+    } else {
+      const auto known = store_.find(key);
+      if (!known) return std::unexpected(known.error());
+      // A failure of before is no result: it is tried again.
+      if (*known && (*known)->state != JobState::failed && (*known)->state != JobState::cancelled)
+        state = (*known)->state;
+    }
+    if (state && *state != JobState::queued) return i;
+    if (state && !waiting) waiting = i;
+  }
+  const auto loads = store_.loads();
+  if (!loads) return std::unexpected(loads.error());
+  const auto load_on = [&](std::size_t i) {
+    const auto load = loads->find(choices[i].target);
+    if (load == loads->end()) return std::numeric_limits<std::int64_t>::max();  // not connected
+    return load->second - (waiting == i ? 1 : 0);
+  };
+  std::size_t best = waiting.value_or(0);
+  for (std::size_t i = 0; i < choices.size(); ++i) {
+    if (load_on(i) < load_on(best)) best = i;
+  }
+  if (waiting && *waiting != best) {
+    const std::string key = job_key(choices[*waiting]);
+    if (auto withdrawn = store_.withdraw(campaign_, {&key, 1}); !withdrawn) return std::unexpected(withdrawn.error());
+    jobs_.erase(key);
+  }
+  return best;
+}
+
+void JobBoard::forget(const JobRequest& request) {
+  jobs_.erase(job_key(request));
 }
 
 std::expected<void, Error> JobBoard::refresh() {

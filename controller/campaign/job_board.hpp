@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "controller/error.hpp"
@@ -41,6 +42,12 @@ class JobBoard {
   // The result when it is there; nothing while the job is queued or runs. Submits it the first time. An earlier result
   // whose files are gone or damaged is not reused: the job is done again.
   std::expected<std::optional<JobOutcome>, Error> result_of(const JobRequest& request);
+  // Which of several requests for the same figure, on one board each, is to be asked: the one whose result is there or
+  // that runs, else the one whose board has least to do. What still waits moves to a board that has less to do.
+  // REQUIRES: `choices` is not empty.
+  std::expected<std::size_t, Error> choose(std::span<const JobRequest> choices);
+  // Its result, if there is one here, is asked of the farm anew.
+  void forget(const JobRequest& request);
   // Asks the farm again for the states of the unfinished jobs.
   std::expected<void, Error> refresh();
   void withdraw_all() { (void)store_.withdraw(campaign_); }

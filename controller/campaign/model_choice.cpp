@@ -15,7 +15,7 @@ constexpr double kSignificance = 0.05;
 std::vector<const MeasurementInfo*> deployments(const ModelFile& file, const std::string& device) {
   std::vector<const MeasurementInfo*> fastest;
   for (const MeasurementInfo& m : file.measurements) {
-    if (!device.empty() && m.device != device) continue;
+    if (!device.empty() && m.device != device && (!m.pooled || m.pooled->pool != device)) continue;
     const auto known = std::ranges::find(fastest, m.device, &MeasurementInfo::device);
     if (known == fastest.end()) {
       fastest.push_back(&m);
@@ -133,7 +133,7 @@ std::vector<std::string> explain(const CampaignResult& result, const ModelChoice
 
 double latency_of(const ModelFile& file, const std::string& device) {
   double worst = 0;
-  for (const MeasurementInfo* m : deployments(file, device)) worst = std::max(worst, m->median_ms);
+  for (const MeasurementInfo* m : deployments(file, device)) worst = std::max(worst, compared_latency(*m).median_ms);
   return worst;
 }
 
@@ -157,7 +157,7 @@ std::expected<ModelChoice, Error> choose_model(const CampaignResult& result, con
   if (files.empty())
     return std::unexpected(Error{"the front has no tested model; finish the campaign: finch resume RUN"});
   for (const MeasurementInfo* m : deployments(*files.front().file, ""))
-    devices += (devices.empty() ? "" : ", ") + m->device;
+    devices += (devices.empty() ? "" : ", ") + (m->pooled ? m->device + " (" + m->pooled->pool + ")" : m->device);
   if (!limits.device.empty() && latency_of(*files.front().file, limits.device) == 0) {
     return std::unexpected(
         Error{std::format("nothing was measured on '{}'; the campaign's devices: {}", limits.device, devices),

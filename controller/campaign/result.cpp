@@ -83,6 +83,7 @@ MeasurementInfo measurement_info(const protocol::Measurement& m) {
     info.conditions.push_back(
         {c.name(), c.latency_median_ms(), c.latency_p99_ms(), c.slowdown(), {c.remarks().begin(), c.remarks().end()}});
   }
+  info.epoch = m.device_state_hash().substr(0, 16);
   info.minute_median_ms.assign(m.minute_median_ms().begin(), m.minute_median_ms().end());
   info.artifact_sha256 = m.artifact_sha256();
   if (m.has_raw()) info.raw = m.raw().sha256();
@@ -129,12 +130,23 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
       const auto screen = entry.second.screens.find(device.name);
       return screen != entry.second.screens.end() && is_estimate(screen->second);
     });
-    if (estimated == 0) continue;
+    if (estimated == 0 || !state_.predictors().begun(device.name)) continue;
     const search::PredictorQuality quality = state_.predictors().quality(device.name);
     result.notes.push_back(std::format(
         "{} candidates that could not be on the front were not measured on {}; of the last {} predictions that were "
         "checked there, {:.0f} % were within 10 %, their rank correlation is {:.3f}",
         estimated, device.name, quality.samples, 100 * quality.within_tenth, quality.rank_correlation));
+  }
+  result.pooled = !state_.pools.empty();
+  for (const auto& [name, pool] : state_.pools) {
+    std::string boards;
+    for (const auto& [board, baseline_ms] : pool.baseline_ms)
+      boards += std::format("{}{} ({:+.1f} %)", boards.empty() ? "" : ", ", board, 100 * pool.effect_of(board));
+    result.notes.push_back(
+        std::format("{} is a pool of {}: the search, the limits and the front compare latencies as its typical board "
+                    "shows them, the "
+                    "ratio to the reference network times {:.4g} ms; those of single boards are as measured there",
+                    name, boards, pool.reference_ms));
   }
   if (state_.initial_weights) {
     const protocol::InitialWeights& initial = *state_.initial_weights;
@@ -182,7 +194,7 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
     for (const FinalistState& finalist : *state_.finalists) {
       if (!finalist.failure.empty())
         result.notes.push_back(std::format("finalist c{:03} failed: {}", finalist.id, finalist.failure));
-      if (!finalist.failure.empty() || !finalist.complete(config)) continue;
+      if (!finalist.failure.empty() || !state_.complete(finalist)) continue;
       const FinalistFile& file = finalist.files.at(config.deploy.precision);
       const Accuracies accuracies = state_.accuracies_of(*file.evaluation);
       if (shortfall_of(config.constraints, accuracies) > 0) {
@@ -191,7 +203,7 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
         continue;
       }
       complete.push_back(&finalist);
-      points.push_back(state_.objectives(accuracies, finalist.by_device(config), state_.cost_of(finalist)));
+      points.push_back(state_.objectives(accuracies, state_.by_device(finalist), state_.cost_of(finalist)));
     }
   }
   const auto fronts = search::non_dominated_sort(points);
@@ -203,19 +215,19 @@ std::expected<CampaignResult, Error> CampaignRun::result() {
         result.notes.push_back(
             std::format("finalist c{:03} ({:.2f} %, {:.4f} ms) is left out: another is better in every objective",
                         complete[i]->id, 100 * complete[i]->files.at(config.deploy.precision).evaluation->top1(),
-                        worst_latency_ms(complete[i]->by_device(config))));
+                        worst_latency_ms(state_.by_device(*complete[i]))));
       }
     }
   }
-  std::ranges::sort(result.models, {},
-                    [](const FrontModel& model) { return model.files.front().measurements.front().median_ms; });
+  std::ranges::sort(result.models, {}, [](const FrontModel& model) {
+    return compared_latency(model.files.front().measurements.front()).median_ms;
+  });
   mark_ties(result.models, config.deploy.precision);
   for (std::size_t i = 0; i < state_.baselines.size(); ++i) {
     const BaselineState& baseline = state_.baselines[i];
     if (!baseline.failure.empty())
       result.notes.push_back(std::format("baseline {} failed: {}", config.baselines[i].name, baseline.failure));
-    if (baseline.failure.empty() && baseline.complete(config.devices.size()))
-      result.baselines.push_back(baseline_info(i));
+    if (baseline.failure.empty() && state_.complete(baseline)) result.baselines.push_back(baseline_info(i));
   }
   result.headline = compare_with_baselines(result.models, result.baselines);
   return result;
@@ -285,9 +297,8 @@ CampaignStatus CampaignRun::status() const {
     }
     const std::size_t steps_of_baseline = 2 + state_.config.devices.size();
     for (const BaselineState& baseline : state_.baselines) {
-      steps += baseline.complete(state_.config.devices.size())
-                   ? steps_of_baseline
-                   : baseline.artifact.has_value() + baseline.file.measurements.size();
+      steps += state_.complete(baseline) ? steps_of_baseline
+                                         : baseline.artifact.has_value() + baseline.file.measurements.size();
     }
     const std::size_t all_steps = steps_each * state_.finalists->size() + steps_of_baseline * state_.baselines.size();
     status.stage_progress = std::min(1.0, static_cast<double>(steps) / static_cast<double>(all_steps));

@@ -55,7 +55,9 @@ CampaignRun::Step CampaignRun::learn_history(FarmStore& store) {
     if (state_.predictors().begun(device.name)) continue;
     protocol::Deploy deployment = deploy(state_.config.deploy.precision, device);
     if (state_.config.measure.every_runtime) deployment.set_runtime("the fastest");  // which no measurement was with
-    const auto history = measured_before(store, space_spec(), state_.devices.at(device.name), deployment);
+    protocol::DeviceDescription known = state_.first_board(device);
+    known.set_name(device.name);  // of a pool: what single boards measured is of others
+    const auto history = measured_before(store, space_spec(), known, deployment);
     if (!history) return std::unexpected(history.error());
     nlohmann::json others = nlohmann::json::array();
     for (const MeasuredDevice& other : history->others)
@@ -257,17 +259,21 @@ CampaignRun::Step CampaignRun::screen(CandidateState& candidate, const DeviceCon
     const auto* file = file_of((*exported)->result.exported_network().files(), {precision, runtime});
     if (file == nullptr)
       return fail(candidate, std::format("the trainer exported no {} file for {}", precision, runtime));
-    auto measured = measure(file->artifact(), kind_name({precision, runtime}, state_.config.deploy), device,
-                            state_.config.measure.search_tier, std::format("candidate {}", candidate.id));
+    auto measured =
+        measure(file->artifact(), kind_name({precision, runtime}, state_.config.deploy), device,
+                state_.config.measure.search_tier, std::format("candidate {}", candidate.id), state_.boards_of(device));
     if (!measured) return std::unexpected(measured.error());
     if (!*measured) return {};
     if ((*measured)->result.has_failure()) return fail(candidate, (*measured)->result.failure().message());
-    const double latency = (*measured)->result.measurement().latency_median_ms();
+    const double latency = state_.compared((*measured)->result.measurement(), device.name).latency_median_ms();
     latencies[runtime] = latency;
-    if (!fastest || latency < fastest->result.measurement().latency_median_ms()) fastest = std::move(**measured);
+    if (!fastest || latency < state_.compared(fastest->result.measurement(), device.name).latency_median_ms())
+      fastest = std::move(**measured);
   }
-  nlohmann::json data = {
-      {"id", candidate.id}, {"result", to_json(fastest->result.measurement())}, {"reused", fastest->reused}};
+  nlohmann::json data = {{"id", candidate.id},
+                         {"device", device.name},
+                         {"result", to_json(fastest->result.measurement())},
+                         {"reused", fastest->reused}};
   if (runtimes.size() > 1) data["latency_ms"] = std::move(latencies);
   return record("screened", std::move(data));
 }
@@ -292,24 +298,30 @@ JobRequest CampaignRun::export_of(const CandidateState& candidate, const std::st
 std::expected<std::optional<JobOutcome>, Error> CampaignRun::measure(const protocol::ArtifactRef& model,
                                                                      const std::string& kind,
                                                                      const DeviceConfig& device,
-                                                                     const std::string& tier, const std::string& what) {
+                                                                     const std::string& tier, const std::string& what,
+                                                                     const std::vector<std::string>& boards) {
+  const std::string runtime = deployed_kind(kind, state_.config.deploy).runtime;
   int own = 0;  // what an earlier campaign found invalid is tried anew, and does not count
   for (int attempt = 1;; ++attempt) {
-    JobRequest request{.job = {},
-                       .target = device.name,
-                       .priority = 40,
-                       .depends_on = state_of_attempt(state_.devices.at(device.name),
-                                                      deployed_kind(kind, state_.config.deploy).runtime, attempt),
-                       .description = std::format("measuring {} ({}, {})", what, kind, tier)};
-    protocol::Measure& job = *request.job.mutable_measure();
-    *job.mutable_model() = model;
-    *job.mutable_deploy() = deploy(kind, device);
-    job.set_tier(tier);
-    // The energy of a candidate is to be that of a finalist; else the run at the rate is for finalists.
-    if (tier == state_.config.measure.finalist_tier || state_.wants_energy(device.name))
-      job.set_rate_hz(state_.config.measure.rate_hz);
-    job.set_device(device.name);
-    auto done = board_->result_of(request);
+    const auto request_on = [&](const protocol::DeviceDescription& board) {
+      JobRequest request{.job = {},
+                         .target = board.name(),
+                         .priority = 40,
+                         .depends_on = state_of_attempt(board, runtime, attempt),
+                         .description = std::format("measuring {} ({}, {})", what, kind, tier)};
+      protocol::Measure& job = *request.job.mutable_measure();
+      *job.mutable_model() = model;
+      *job.mutable_deploy() = deploy(kind, device);
+      job.set_tier(tier);
+      // The energy of a candidate is to be that of a finalist; else the run at the rate is for finalists.
+      if (tier == state_.config.measure.finalist_tier || state_.wants_energy(device.name))
+        job.set_rate_hz(state_.config.measure.rate_hz);
+      job.set_device(board.name());
+      job.set_state_hash(device_state(board, runtime));
+      set_parameters(job, device.measure);
+      return request;
+    };
+    auto done = ask_device(device, request_on, boards);
     if (!done || !*done || (*done)->result.has_failure()) return done;
     const protocol::Measurement& measurement = (*done)->result.measurement();
     std::string reasons;

@@ -45,12 +45,12 @@ std::expected<std::optional<protocol::ArtifactRef>, Error> CampaignRun::answers_
     return std::unexpected(Error{"the teacher: " + (*images)->result.failure().message()});
 
   const DeviceConfig& device = state_.config.devices.front();
-  JobRequest asking{
-      .job = {},
-      .target = device.name,
-      .priority = kPriority,
-      .depends_on = state_.data->data_hash() + device_state(state_.devices.at(device.name), "onnxruntime"),
-      .description = "asking the teacher on " + device.name};
+  const protocol::DeviceDescription& board = state_.first_board(device);
+  JobRequest asking{.job = {},
+                    .target = board.name(),
+                    .priority = kPriority,
+                    .depends_on = state_.data->data_hash() + device_state(board, "onnxruntime"),
+                    .description = "asking the teacher on " + board.name()};
   protocol::ComputeLogits& job = *asking.job.mutable_compute_logits();
   *job.mutable_model() = model;
   *job.mutable_images() = (*images)->result.exported_images().images();
@@ -58,7 +58,7 @@ std::expected<std::optional<protocol::ArtifactRef>, Error> CampaignRun::answers_
   job.mutable_deploy()->set_runtime("onnxruntime");  // whatever the students will be deployed with
   job.mutable_deploy()->set_provider("cpu");
   job.mutable_deploy()->set_batch(kBatch);
-  job.set_device(device.name);
+  job.set_device(board.name());
   job.set_mirrored(state_.config.train.flip);
   const auto logits = board_->result_of(asking);
   if (!logits) return std::unexpected(logits.error());

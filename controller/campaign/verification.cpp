@@ -59,8 +59,9 @@ std::expected<std::vector<FileCheck>, Error> CampaignRun::verify(const Home& hom
       artifact.set_size_bytes(file.size_bytes);
 
       const DeviceConfig& first = state_.config.devices.front();
+      const std::string& tester = state_.first_board(first).name();
       JobRequest test{.job = {},
-                      .target = first.name,
+                      .target = tester,
                       .priority = 30,
                       .depends_on = once,
                       .description = std::format("Testing {} ({})", model.id, file.precision)};
@@ -69,7 +70,7 @@ std::expected<std::vector<FileCheck>, Error> CampaignRun::verify(const Home& hom
       *evaluate.mutable_test_set() = facts->data_facts().test_set();
       *evaluate.mutable_deploy() =
           deploy(kind_name({file.precision, file.measurements.front().deploy.runtime}, state_.config.deploy), first);
-      evaluate.set_device(first.name);
+      evaluate.set_device(tester);
       const auto tested = ask(test);
       if (!tested) return std::unexpected(tested.error());
       check.top1_then = file.accuracy->top1;
@@ -80,25 +81,26 @@ std::expected<std::vector<FileCheck>, Error> CampaignRun::verify(const Home& hom
         check.differences.push_back(std::format("{:+.0f} of {} images", images, file.accuracy->samples));
 
       for (const MeasurementInfo& then : file.measurements) {
-        const DeviceConfig& device = *state_.config.device(then.device);
+        const DeviceConfig& device = *state_.config.device_with_board(then.device);
         JobRequest request{.job = {},
-                           .target = device.name,
+                           .target = then.device,
                            .priority = 40,
                            .depends_on = once,
                            .description = std::format("Measuring {} ({}) on {} ({})", model.id, file.precision,
-                                                      device.name, then.tier)};
+                                                      then.device, then.tier)};
         protocol::Measure& measure = *request.job.mutable_measure();
         *measure.mutable_model() = artifact;
         *measure.mutable_deploy() =
             deploy(kind_name({file.precision, then.deploy.runtime}, state_.config.deploy), device);
         measure.set_tier(then.tier);
-        measure.set_device(device.name);
+        measure.set_device(then.device);
+        set_parameters(measure, device.measure);
         const auto measured = ask(request);
         if (!measured) return std::unexpected(measured.error());
         MeasurementInfo now = measurement_info(measured->measurement());
         if (const std::string text = difference(then, now); !text.empty())
           check.differences.push_back(then.device + ": " + text);
-        const std::string state = device_state(state_.devices.at(device.name), then.deploy.runtime);
+        const std::string state = device_state(state_.devices.at(then.device), then.deploy.runtime);
         if (measured->measurement().device_state_hash() != state)
           check.differences.push_back(then.device + ": its system, settings or runtime changed since");
         check.measurements.emplace_back(then, std::move(now));

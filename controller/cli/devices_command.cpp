@@ -5,8 +5,11 @@
 
 #include <cstdio>
 #include <format>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "controller/campaign/board_pool.hpp"
 #include "controller/cli/commands.hpp"
 #include "controller/config/device_profile.hpp"
 #include "controller/farm/farm.hpp"
@@ -32,6 +35,39 @@ std::string joined(const auto& list) {
   return text;
 }
 
+// What the reference network takes on the device with its first runtime, and how far that is from the typical board of
+// its profile; nothing where it is not calibrated, or is alone.
+struct Effect {
+  double baseline_ms = 0;
+  std::optional<double> effect = {};
+};
+
+std::map<std::string, Effect> effects_of(const std::vector<DeviceRecord>& records) {
+  std::map<std::string, Effect> effects;
+  std::map<std::string, std::vector<double>> pools;  // by profile and runtime
+  std::map<std::string, std::string> pool_of;
+  for (const DeviceRecord& record : records) {
+    protocol::DeviceDescription device;
+    device.ParseFromString(record.description);
+    if (device.runtimes_size() == 0 || device.runtimes(0).baseline_ms() <= 0) continue;
+    const protocol::RuntimeDescription& runtime = device.runtimes(0);
+    pool_of[record.name] = record.profile + " " + runtime.name() + " " + runtime.version();
+    pools[pool_of[record.name]].push_back(runtime.baseline_ms());
+    effects[record.name].baseline_ms = runtime.baseline_ms();
+  }
+  for (auto& [name, effect] : effects) {
+    const std::vector<double>& pool = pools.at(pool_of.at(name));
+    if (pool.size() > 1) effect.effect = effect.baseline_ms / geometric_median(pool) - 1;
+  }
+  return effects;
+}
+
+std::string text_of(const Effect& effect) {
+  if (effect.baseline_ms <= 0) return "-";
+  const std::string baseline = std::format("{:.4g} ms", effect.baseline_ms);
+  return effect.effect ? std::format("{} ({:+.1f} %)", baseline, 100 * *effect.effect) : baseline;
+}
+
 ExitCode list(const DevicesOptions& options) {
   auto store = open_store();
   if (!store) return fail(store.error());
@@ -41,10 +77,14 @@ ExitCode list(const DevicesOptions& options) {
   if (!options.json && devices->empty())
     std::printf("No devices yet. A board joins with the command that this prints: finch devices invite NAME\n");
   if (!options.json && !devices->empty())
-    std::printf("%-20s %-18s %-10s %-20s %s\n", "device", "profile", "state", "last seen", "what it is");
+    std::printf("%-20s %-18s %-10s %-20s %-20s %s\n", "device", "profile", "state", "last seen", "baseline",
+                "what it is");
+  auto effects = effects_of(*devices);
+  bool pooled = false;
   for (const DeviceRecord& record : *devices) {
     protocol::DeviceDescription device;
     device.ParseFromString(record.description);
+    const Effect effect = effects[record.name];
     const char* state = record.connected ? "connected" : record.description.empty() ? "invited" : "away";
     std::vector<std::string> runtimes;
     for (const auto& runtime : device.runtimes()) runtimes.push_back(runtime.name() + " " + runtime.version());
@@ -57,17 +97,27 @@ ExitCode list(const DevicesOptions& options) {
                      {"cores", device.cores()},
                      {"memory_bytes", device.memory_bytes()},
                      {"runtimes", runtimes},
+                     {"baseline_ms", nullptr},
+                     {"effect", nullptr},
                      {"measures", std::vector<std::string>(device.measures().begin(), device.measures().end())},
                      {"cannot_measure",
                       std::vector<std::string>(device.cannot_measure().begin(), device.cannot_measure().end())}});
+      if (effect.baseline_ms > 0) all.back()["baseline_ms"] = effect.baseline_ms;
+      if (effect.effect) all.back()["effect"] = *effect.effect;
       continue;
     }
+    pooled = pooled || effect.effect;
     std::string what;
     if (!record.description.empty())
       what = std::format("{}, {} cores; {}; measures {}", device.cpu_model(), device.cores(), joined(runtimes),
                          joined(device.measures()));
-    std::printf("%-20s %-18s %-10s %-20s %s\n", record.name.c_str(), record.profile.c_str(), state,
-                record.last_seen.c_str(), what.c_str());
+    std::printf("%-20s %-18s %-10s %-20s %-20s %s\n", record.name.c_str(), record.profile.c_str(), state,
+                record.last_seen.c_str(), text_of(effect).c_str(), what.c_str());
+  }
+  if (pooled) {
+    std::printf(
+        "Boards of one profile can share a campaign's measuring (device.boards): its search compares latencies free of "
+        "what the boards\ndiffer by, in brackets. Everywhere else latencies are as measured.\n");
   }
   if (options.json) std::printf("%s\n", all.dump(2).c_str());
   return ExitCode::done;

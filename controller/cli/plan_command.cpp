@@ -86,14 +86,14 @@ struct Planner {
     if (!file) return std::unexpected(file.error());
     Measured worst;
     for (const DeviceConfig& device : config.devices) {
-      const auto description = farm.device(device.name);
+      const std::string board = device.all_boards().front();
+      const auto description = farm.device(board);
       if (!description) return std::unexpected(description.error());
-      JobRequest request{
-          .job = {},
-          .target = device.name,
-          .priority = 70,
-          .depends_on = device_state(*description, config.deploy.runtime),
-          .description = std::format("Measuring it on {} ({})", device.name, config.measure.search_tier)};
+      JobRequest request{.job = {},
+                         .target = board,
+                         .priority = 70,
+                         .depends_on = device_state(*description, config.deploy.runtime),
+                         .description = std::format("Measuring it on {} ({})", board, config.measure.search_tier)};
       protocol::Measure& job = *request.job.mutable_measure();
       *job.mutable_model() = file->exported_network().files(0).artifact();
       job.mutable_deploy()->set_runtime(config.deploy.runtime);
@@ -102,7 +102,9 @@ struct Planner {
       job.mutable_deploy()->set_threads(static_cast<int>(device.threads));
       job.mutable_deploy()->set_batch(static_cast<int>(config.deploy.batch));
       job.set_tier(config.measure.search_tier);
-      job.set_device(device.name);
+      job.set_device(board);
+      job.set_state_hash(device_state(*description, config.deploy.runtime));
+      set_parameters(job, device.measure);
       const auto result = farm.ask(request);
       if (!result) return std::unexpected(result.error());
       worst.latency_ms = std::max(worst.latency_ms, result->measurement().latency_median_ms());

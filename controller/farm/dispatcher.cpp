@@ -161,6 +161,11 @@ void Dispatcher::take_result(Time now, const std::string& name, const protocol::
   // Not acknowledged: the worker keeps it, and sends it again when it is back.
   if (!good(accepted)) return links_.disconnect(name, "its result cannot be recorded now");
   if (ours) worker.leases.erase(held);
+  if (report.result().has_device()) {
+    worker.device = report.result().device();
+    worker.device.set_name(name);
+    good(store_.device_seen(worker.device, true));
+  }
   ToWorker out;
   *out.mutable_result_ack()->mutable_lease() = report.lease();
   out.mutable_result_ack()->set_accepted(*accepted);

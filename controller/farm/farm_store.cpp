@@ -140,6 +140,17 @@ std::expected<void, Error> FarmStore::withdraw(const std::string& campaign, std:
   });
 }
 
+std::expected<std::map<std::string, std::int64_t>, Error> FarmStore::loads() {
+  return state_->transact([&] {
+    std::map<std::string, std::int64_t> loads;
+    Statement select = state_->database.prepare(
+        "SELECT name, (SELECT count(*) FROM jobs WHERE state IN ('queued', 'leased') AND target = name) FROM devices "
+        "WHERE connected = 1");
+    while (select.step()) loads[select.text(0)] = select.integer(1);
+    return loads;
+  });
+}
+
 std::int64_t FarmStore::data_version() {
   const std::scoped_lock lock(state_->mutex);
   try {

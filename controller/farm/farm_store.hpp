@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <expected>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -87,6 +88,8 @@ class FarmStore {
   std::expected<void, Error> forget_result(const std::string& key);
   // The campaign no longer wants its unfinished jobs (all, or those named); those nobody wants are cancelled.
   std::expected<void, Error> withdraw(const std::string& campaign, std::span<const std::string> keys = {});
+  // How many unfinished jobs wait for each connected device or run there.
+  std::expected<std::map<std::string, std::int64_t>, Error> loads();
   // Changes whenever another connection or process wrote: cheap to poll.
   std::int64_t data_version();
 

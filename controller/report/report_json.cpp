@@ -72,6 +72,14 @@ Json measurement_value(const MeasurementInfo& measurement) {
                               {"ci_high", measurement.normalised->ci_high_ms},
                               {"baseline_ms", measurement.normalised->baseline_ms}};
   }
+  if (measurement.pooled) {
+    value["pool_ms"] = {{"pool", measurement.pooled->pool},
+                        {"effect", measurement.pooled->effect},
+                        {"median", measurement.pooled->median_ms},
+                        {"ci_low", measurement.pooled->ci_low_ms},
+                        {"ci_high", measurement.pooled->ci_high_ms}};
+  }
+  if (!measurement.epoch.empty()) value["epoch"] = measurement.epoch;
   if (measurement.at_rate) {
     value["at_rate"] = {
         {"rate_hz", measurement.at_rate->rate_hz},
@@ -101,6 +109,8 @@ Json front_value(const CampaignResult& result) {
                 {"headline", result.headline},
                 {"baselines", Json::array()},
                 {"notes", result.notes}};
+  // What the search compared by: the objective's latency is of a pool's typical board, or as measured.
+  value["search_latency"] = result.pooled ? "pool_ms" : "latency_ms";
   for (const ObjectiveInfo& objective : result.objectives) {
     value["objectives"].push_back(
         {{"name", objective.name}, {"direction", objective.direction}, {"unit", objective.unit}});

@@ -153,6 +153,39 @@ TEST_F(JobBoardTest, GivesAFailureAndTriesAgainOnlyAfterAResume) {
   EXPECT_EQ(store_.queued()->size(), 1u);
 }
 
+TEST_F(JobBoardTest, ChoosesTheBoardWithLeastToDoAndMovesWhatWaits) {
+  JobBoard board(store_, "campaign", folder_.path() / "artifacts");
+  std::vector<JobRequest> choices;
+  for (const char* name : {"pi-1", "pi-2"}) {
+    choices.push_back(measuring());
+    choices.back().target = name;
+    choices.back().job.mutable_measure()->set_device(name);
+    protocol::DeviceDescription device;
+    device.set_name(name);
+    ASSERT_TRUE(store_.admit(name));
+    ASSERT_TRUE(store_.device_seen(device, true));
+  }
+  ASSERT_TRUE(store_.submit({.key = "busy", .campaign = "other", .target = "pi-1", .job = ""}));
+  EXPECT_EQ(board.choose(choices).value(), 1U);
+  ASSERT_TRUE(board.result_of(choices[1]));
+  EXPECT_EQ(board.choose(choices).value(), 1U) << "it stays where it waits";
+  // Its board is busy and the other free: it moves.
+  ASSERT_TRUE(store_.lease(job_key(choices[1]), "pi-2"));
+  ASSERT_TRUE(board.refresh());
+  EXPECT_EQ(board.choose(choices).value(), 1U) << "what runs stays";
+  ASSERT_TRUE(store_.requeue(job_key(choices[1]), store_.find(job_key(choices[1]))->value().token));
+  ASSERT_TRUE(board.refresh());
+  for (const char* key : {"a", "b"})
+    ASSERT_TRUE(store_.submit({.key = key, .campaign = "c", .target = "pi-2", .job = ""}));
+  EXPECT_EQ(board.choose(choices).value(), 0U);
+  EXPECT_EQ(store_.find(job_key(choices[1]))->value().state, JobState::cancelled);
+  // Lost boards are given nothing.
+  protocol::DeviceDescription lost;
+  lost.set_name("pi-1");
+  ASSERT_TRUE(store_.device_seen(lost, false));
+  EXPECT_EQ(board.choose(choices).value(), 1U);
+}
+
 TEST_F(JobBoardTest, TakesItsJobsBack) {
   JobBoard board(store_, "campaign", folder_.path() / "artifacts");
   ASSERT_TRUE(board.result_of(measuring()));

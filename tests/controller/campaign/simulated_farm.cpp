@@ -94,8 +94,20 @@ void SimulatedFarm::connect_another(const std::string& name, double slowness) {
   protocol::DeviceDescription another = device;
   another.set_name(name);
   another.set_state_hash("state 1 of " + name);
+  others_[name] = another;
   need(store_.admit(name));
   need(store_.device_seen(another, true));
+}
+
+void SimulatedFarm::upgrade(const std::string& name, const std::string& state, const std::string& kernel) {
+  protocol::DeviceDescription& upgraded = name == device.name() ? device : others_.at(name);
+  upgraded.set_state_hash(state);
+  upgraded.set_kernel(kernel);
+}
+
+const protocol::DeviceDescription& SimulatedFarm::described(const std::string& name) const {
+  const auto other = others_.find(name);
+  return other == others_.end() ? device : other->second;
 }
 
 protocol::ArtifactRef SimulatedFarm::keep(const std::string& bytes) {
@@ -221,6 +233,14 @@ protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
     write_compressed(changed, model);
     if (changed.precision == "int8") model.mutable_quantization()->set_fp32_top1(changed.top1);
     result.set_paused_seconds(0.125);
+  } else if (job.has_measure() && !job.measure().state_hash().empty() &&
+             job.measure().state_hash() != described(job.measure().device()).state_hash()) {
+    result.mutable_failure()->set_message("the device changed");
+    *result.mutable_device() = described(job.measure().device());
+  } else if (job.has_calibrate()) {
+    auto& calibration = *result.mutable_calibration();
+    calibration.set_reference_ms(slowness_.at(job.calibrate().device()));
+    calibration.set_verdict("VALID");
   } else if (job.has_measure()) {
     const auto model = Model::parse(read(artifacts_.path_of(job.measure().model().sha256())));
     auto& measurement = *result.mutable_measurement();
@@ -252,8 +272,13 @@ protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
       measurement.set_reference_ratio_ci_low(0.99 * ratio);
       measurement.set_reference_ratio_ci_high(1.01 * ratio);
     }
-    measurement.set_device_state_hash(job.measure().device() == device.name() ? device.state_hash()
-                                                                              : "state 1 of " + job.measure().device());
+    if (!job.measure().has_rival()) {
+      const double ratio = ms / (slower == slowness_.end() ? 1 : slower->second);
+      measurement.set_reference_ratio_median(ratio);
+      measurement.set_reference_ratio_ci_low(0.99 * ratio);
+      measurement.set_reference_ratio_ci_high(1.01 * ratio);
+    }
+    measurement.set_device_state_hash(described(job.measure().device()).state_hash());
   } else if (job.has_evaluate()) {
     const auto model = Model::parse(read(artifacts_.path_of(job.evaluate().model().sha256())));
     auto& evaluation = *result.mutable_evaluation();

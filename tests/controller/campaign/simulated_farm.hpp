@@ -27,8 +27,11 @@ class SimulatedFarm {
   protocol::DeviceDescription device;
   void connect();
   void disconnect();
-  // One more device, like "local" but so many times slower.
+  // One more device, like "local" but so many times slower; the reference network takes so many ms there.
   void connect_another(const std::string& name, double slowness);
+
+  // From now on it is in another state, which the store learns from what it answers.
+  void upgrade(const std::string& name, const std::string& state, const std::string& kernel);
 
   // Leases and completes the first queued job; false when there is none.
   bool serve_one();
@@ -42,6 +45,8 @@ class SimulatedFarm {
 
  private:
   std::map<std::string, double> slowness_;
+  std::map<std::string, protocol::DeviceDescription> others_;
+  const protocol::DeviceDescription& described(const std::string& name) const;
   protocol::JobResult answer(const protocol::Job& job);
   protocol::ArtifactRef keep(const std::string& bytes);
 
