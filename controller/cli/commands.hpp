@@ -20,6 +20,7 @@ void add_pick_command(CLI::App& app, Command& chosen);             // pick
 void add_serve_command(CLI::App& app, Command& chosen);            // serve
 void add_devices_command(CLI::App& app, Command& chosen);          // devices, devices invite, devices remove
 void add_calibrate_command(CLI::App& devices, Command& chosen);    // devices calibrate
+void add_watch_command(CLI::App& app, Command& chosen);            // watch add, list, remove, run
 void add_doctor_command(CLI::App& app, Command& chosen);           // doctor
 void add_init_command(CLI::App& app, Command& chosen);             // init
 void add_plan_command(CLI::App& app, Command& chosen);             // plan

@@ -50,6 +50,7 @@ int run_program(int argc, char** argv) {
   add_pick_command(app, chosen);
   add_serve_command(app, chosen);
   add_devices_command(app, chosen);
+  add_watch_command(app, chosen);
   add_doctor_command(app, chosen);
   add_init_command(app, chosen);
   add_plan_command(app, chosen);

@@ -17,6 +17,7 @@ struct Home {
   std::filesystem::path workers() const { return root / "workers"; }  // identities and caches of local workers
   std::filesystem::path logs() const { return root / "logs"; }
   std::filesystem::path farm_db() const { return root / "farm.db"; }
+  std::filesystem::path watch_db() const { return root / "watch.db"; }        // models in use, see finch watch
   std::filesystem::path serve_file() const { return root / "serve.json"; }    // {"pid", "port"} while a farm is served
   std::filesystem::path serve_lock() const { return root / "serve.lock"; }    // lock of whoever serves
   std::filesystem::path serve_claim() const { return root / "serve.claim"; }  // lock of `finch serve`

@@ -12,6 +12,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "controller/report/watch_metrics.hpp"
+
 namespace finch::controller {
 namespace {
 
@@ -60,6 +62,30 @@ std::string get_metrics(int port) {
   return answer.substr(answer.find("\r\n\r\n") + 4);
 }
 
+// Of promtool; empty: none, or it is not installed (package prometheus).
+std::string complaints_about(const std::string& text) {
+  if (std::system("command -v promtool >/dev/null") != 0) return {};
+  const auto file = std::filesystem::temp_directory_path() / ("finch-metrics-" + std::to_string(::getpid()));
+  // Prometheus-cpp's own exposer_* series carry names that promtool warns of; ours must be clean.
+  std::ofstream out(file);
+  std::size_t begin = 0;
+  while (begin < text.size()) {
+    const std::size_t end = text.find('\n', begin);
+    const std::string line = text.substr(begin, end - begin);
+    if (line.find("exposer_") == std::string::npos) out << line << '\n';
+    if (end == std::string::npos) break;
+    begin = end + 1;
+  }
+  out.close();
+  std::FILE* check = ::popen(("promtool check metrics < " + file.string() + " 2>&1").c_str(), "r");
+  std::string complaints;
+  char buffer[512];
+  while (std::fgets(buffer, sizeof buffer, check) != nullptr) complaints += buffer;
+  ::pclose(check);
+  std::filesystem::remove(file);
+  return complaints;
+}
+
 CampaignStatus status() {
   CampaignStatus value;
   value.elapsed = std::chrono::seconds(61);
@@ -85,27 +111,23 @@ TEST(Metrics, AreServedInBaseUnitsAndPassPromtool) {
   EXPECT_THAT(text, HasSubstr("finch_front_fastest_latency_seconds 0.00025"));
   EXPECT_THAT(text, HasSubstr("finch_workers{role=\"agent\"} 1"));
 
-  if (std::system("command -v promtool >/dev/null") != 0)
-    GTEST_SKIP() << "promtool is not installed (package prometheus)";
-  const auto file = std::filesystem::temp_directory_path() / ("finch-metrics-" + std::to_string(::getpid()));
-  // Prometheus-cpp's own exposer_* series carry names that promtool warns of; ours must be clean.
-  std::ofstream out(file);
-  std::size_t begin = 0;
-  while (begin < text.size()) {
-    const std::size_t end = text.find('\n', begin);
-    const std::string line = text.substr(begin, end - begin);
-    if (line.find("exposer_") == std::string::npos) out << line << '\n';
-    if (end == std::string::npos) break;
-    begin = end + 1;
-  }
-  out.close();
-  std::FILE* check = ::popen(("promtool check metrics < " + file.string() + " 2>&1").c_str(), "r");
-  std::string complaints;
-  char buffer[512];
-  while (std::fgets(buffer, sizeof buffer, check) != nullptr) complaints += buffer;
-  EXPECT_EQ(::pclose(check), 0) << complaints;
-  EXPECT_EQ(complaints, "");
-  std::filesystem::remove(file);
+  EXPECT_EQ(complaints_about(text), "");
+}
+
+TEST(WatchMetrics, SayWhatIsWatchedAndHowItIs) {
+  BoundPort port;
+  port.release();
+  const auto server = WatchMetrics::start(port.address());
+  ASSERT_TRUE(server) << server.error().message;
+  (*server)->count_check();
+  (*server)->count_alarm("device");
+  (*server)->show_states({{"ok", 2}, {"device", 1}});
+  const std::string text = get_metrics(port.port());
+  EXPECT_THAT(text, HasSubstr("finch_watch_models{state=\"ok\"} 2"));
+  EXPECT_THAT(text, HasSubstr("finch_watch_models{state=\"epoch\"} 0"));
+  EXPECT_THAT(text, HasSubstr("finch_watch_alarms_total{kind=\"device\"} 1"));
+  EXPECT_THAT(text, HasSubstr("finch_watch_checks_total 1"));
+  EXPECT_EQ(complaints_about(text), "");
 }
 
 TEST(Metrics, AnOccupiedPortIsNamed) {
