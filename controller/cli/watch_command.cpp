@@ -318,6 +318,7 @@ void add_watch_command(CLI::App& app, Command& chosen) {
   const auto options = std::make_shared<WatchOptions>();
   CLI::App* watch = app.add_subcommand("watch", "Measure models that are in use again and again; tell when one drifts");
   watch->require_subcommand(1);
+  watch->footer("Example:\n  finch watch add my-model --device pi-kitchen && finch watch run");
   CLI::App* adding = watch->add_subcommand("add", "Watch a model on a device from now on, with a new baseline");
   adding->add_option("MODEL", options->model, "ONNX or TensorFlow Lite file, or a bundle of finch pick")->required();
   adding->add_option("--device", options->devices, "Where it is in use (default: this machine)")->type_name("NAME");

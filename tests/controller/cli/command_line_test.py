@@ -14,6 +14,7 @@ import unittest
 FINCH = os.environ["FINCH_BIN"] + "/finch"
 SOURCE = pathlib.Path(os.environ["FINCH_SOURCE"])
 COMMANDS = [[], ["run"], ["resume"], ["finish"], ["report"], ["export"], ["verify"], ["pick"], ["compress"], ["serve"], ["devices"], ["devices", "invite"],
+            ["watch"], ["watch", "add"], ["watch", "list"], ["watch", "remove"], ["watch", "run"],
             ["devices", "remove"], ["doctor"], ["init"], ["plan"], ["bench"], ["table-bench"], ["table-bench", "predict"],
             ["completion"]]
 DONE, FAILED, USAGE = 0, 1, 2
