@@ -349,13 +349,12 @@ void add_watch_command(CLI::App& app, Command& chosen) {
       ->type_name("HOURS")
       ->capture_default_str();
   running->add_flag("--once", options->once, "Check every model once, then end: with 1 where an alarm stands");
-  running
-      ->add_option("--on-alarm", options->on_alarm,
-                   "Shell command for each new alarm; it is told FINCH_ALARM (model, device, epoch or failed), "
-                   "FINCH_MODEL, FINCH_DEVICE and FINCH_FINDING")
+  running->add_option("--on-alarm", options->on_alarm, "Shell command for each new alarm; see below")
       ->type_name("COMMAND");
   running->add_option("--metrics", options->metrics, "Serve Prometheus metrics there")->type_name("ADDRESS:PORT");
-  running->footer("Example:\n  finch watch run --every 24 --on-alarm 'mail -s \"$FINCH_MODEL\" me < /dev/null'");
+  running->footer(
+      "The command is told FINCH_ALARM (model, device, epoch or failed), FINCH_MODEL, FINCH_DEVICE, FINCH_FINDING.\n\n"
+      "Example:\n  finch watch run --every 24 --on-alarm 'mail -s \"$FINCH_MODEL\" me < /dev/null'");
   running->callback([&chosen, options] { chosen = [options] { return run(*options); }; });
 }
 
