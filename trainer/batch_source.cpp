@@ -18,13 +18,14 @@ constexpr std::uint64_t kOrderSalt = 0x6F72646572;  // an epoch's order and a ba
 }  // namespace
 
 BatchSource::BatchSource(const ImageSplit& split, std::int64_t batch_size, Augmentation augmentation,
-                         std::uint64_t seed, int loaders)
+                         std::uint64_t seed, Loading loading)
     : split_(split),
       batch_size_(std::min(batch_size, split.size())),
       augmentation_(augmentation),
       seed_(seed),
-      most_ahead_(loaders + 1) {
-  for (int i = 0; i < loaders; ++i) loaders_.emplace_back([this](const std::stop_token& stop) { load(stop); });
+      pinned_(loading.pinned),
+      most_ahead_(loading.loaders + 1) {
+  for (int i = 0; i < loading.loaders; ++i) loaders_.emplace_back([this](const std::stop_token& stop) { load(stop); });
 }
 
 BatchSource::~BatchSource() {
@@ -45,8 +46,11 @@ BatchSource::Order BatchSource::order_of(std::int64_t epoch) {
 
 Batch BatchSource::make(std::int64_t number) {
   RandomGenerator generator(mixed(seed_, static_cast<std::uint64_t>(number)));
-  Batch batch{torch::empty({batch_size_, split_.channels, split_.height, split_.width}),
-              torch::empty({batch_size_}, torch::kLong), torch::empty({batch_size_}, torch::kLong),
+  const auto empty = [&](torch::IntArrayRef shape, torch::ScalarType type) {
+    return torch::empty(shape, torch::TensorOptions(type).pinned_memory(pinned_));
+  };
+  Batch batch{empty({batch_size_, split_.channels, split_.height, split_.width}, torch::kFloat),
+              empty({batch_size_}, torch::kLong), torch::empty({batch_size_}, torch::kLong),
               torch::empty({batch_size_}, torch::kLong)};
   float* images = batch.images.data_ptr<float>();
   std::int64_t epoch = number * batch_size_ / split_.size();
@@ -109,11 +113,19 @@ void BatchSource::restore(const std::string& position) {
   changed_.notify_all();
 }
 
-int loaders_for(const Augmentation& augmentation) {
-  if (augmentation.randaugment_operations == 0 && !augmentation.mixes()) return 0;
-  constexpr unsigned kMost = 8;
+Batch Batch::on(torch::Device device) const {
+  Batch there = *this;
+  there.images = images.to(device, /*non_blocking=*/true);
+  there.labels = labels.to(device, /*non_blocking=*/true);
+  return there;
+}
+
+Loading loading_for(const Augmentation& augmentation, torch::Device device) {
+  const bool costly = augmentation.randaugment_operations > 0 || augmentation.mixes();
+  if (!costly && !device.is_cuda()) return {};
+  const unsigned most = costly ? 8 : 2;
   const unsigned cores = std::thread::hardware_concurrency();
-  return static_cast<int>(std::min(kMost, cores > 1 ? cores - 1 : 0));
+  return {.loaders = static_cast<int>(std::min(most, cores > 1 ? cores - 1 : 0)), .pinned = device.is_cuda()};
 }
 
 torch::Tensor plain_images(const ImageSplit& split, std::int64_t first, std::int64_t count) {

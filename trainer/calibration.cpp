@@ -32,7 +32,7 @@ std::vector<ActivationRange> calibrate(NetworkModule& module, const ImageSplit& 
   const torch::Tensor images = draw_images(split, options.images, options.seed);
   for (std::int64_t first = 0; first < images.size(0); first += kBatch) {
     module.forward(images.slice(0, first, first + kBatch), [&](std::int32_t node, const torch::Tensor& output) {
-      const torch::Tensor values = output.contiguous();
+      const torch::Tensor values = output.cpu().contiguous();
       observer.observe(node, {values.data_ptr<float>(), static_cast<std::size_t>(values.numel())});
     });
     if (progress) progress(static_cast<double>(first) / static_cast<double>(images.size(0)));

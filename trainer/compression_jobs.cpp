@@ -167,7 +167,7 @@ Result read_model(const protocol::ReadModel& job, const Dataset& dataset, const 
 }
 
 Result compress_model(const protocol::CompressModel& job, const Dataset& dataset, const ArtifactPath& input,
-                      JobOutput& output) {
+                      JobOutput& output, torch::Device device) {
   if (auto valid = need_validation(dataset); !valid) return std::unexpected(valid.error());
   const ActiveClock clock;
   const auto path = input(job.model());
@@ -190,12 +190,12 @@ Result compress_model(const protocol::CompressModel& job, const Dataset& dataset
   protocol::Recipe recipe = job.recipe();
   if (job.step() == "distill") recipe.set_epochs(job.amount());
   if (recipe.epochs() > 0) {
-    const auto options = training_options(recipe, dataset);
+    const auto options = training_options(recipe, dataset, device);
     if (!options) return std::unexpected(options.error());
     task.training = *options;
   }
   if (job.has_quantize()) recipe.set_epochs(std::max(job.quantize().qat_epochs(), kSomeEpochs));
-  const auto qat = job.has_quantize() ? training_options(recipe, dataset) : TrainingOptions();
+  const auto qat = job.has_quantize() ? training_options(recipe, dataset, device) : TrainingOptions();
   if (!qat) return std::unexpected(qat.error());
   const auto quantizing = quantize_options_of(job, *qat);
   if (!quantizing) return std::unexpected(quantizing.error());

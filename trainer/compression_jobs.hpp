@@ -15,8 +15,9 @@ namespace finch::trainer {
 // shaped as the job says; no validation images.
 std::expected<protocol::JobResult, Error> read_model(const protocol::ReadModel& job, const Dataset& dataset,
                                                      const ArtifactPath& input, JobOutput& output);
-// Errors: those of the step.
+// Trains on `device`. Errors: those of the step.
 std::expected<protocol::JobResult, Error> compress_model(const protocol::CompressModel& job, const Dataset& dataset,
-                                                         const ArtifactPath& input, JobOutput& output);
+                                                         const ArtifactPath& input, JobOutput& output,
+                                                         torch::Device device = torch::kCPU);
 
 }  // namespace finch::trainer

@@ -38,6 +38,7 @@ std::expected<void, Error> fine_tune(Model& model, const CompressionTask& task, 
     if (constraint != nullptr) training.keep(*constraint);
     if (const auto timing = run(training, task.progress); !timing) return std::unexpected(timing.error());
   }
+  model.module->move_to(torch::kCPU);
   model.module->eval();
   return {};
 }

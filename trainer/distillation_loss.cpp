@@ -9,8 +9,9 @@ torch::Tensor next_in_ring(const torch::Tensor& rows) {
 
 torch::Tensor cross_entropy(const torch::Tensor& logits, const torch::Tensor& labels, const LossOptions& options) {
   const auto reduction = options.class_weights.defined() ? at::Reduction::None : at::Reduction::Mean;
-  const torch::Tensor weights =
-      options.class_weights.defined() ? options.class_weights.to(logits.scalar_type()) : torch::Tensor();
+  const torch::Tensor weights = options.class_weights.defined()
+                                    ? options.class_weights.to(logits.options().requires_grad(false))
+                                    : torch::Tensor();
   const torch::Tensor loss =
       torch::cross_entropy_loss(logits, labels, weights, reduction, /*ignore_index=*/-100, options.label_smoothing);
   return loss.dim() > 0 ? loss.mean() : loss;  // LibTorch's own mean would divide by the batch's weights

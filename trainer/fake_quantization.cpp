@@ -33,7 +33,7 @@ NetworkModule::Filter fake_quantize(const NetworkModule::Filter& filter, float i
     const torch::Tensor by_bias = bias.abs() / (static_cast<double>(input_scale) * kGreatestBias);
     scale = torch::maximum(weight.flatten(1).abs().amax(1) / kGreatestWeight, by_bias).clamp_min(1e-12);
   }
-  const torch::Tensor zero_point = torch::zeros({weight.size(0)}, torch::kInt);
+  const torch::Tensor zero_point = torch::zeros({weight.size(0)}, scale.options().dtype(torch::kInt));
   const torch::Tensor bias_scale = scale * static_cast<double>(input_scale);
   return {.weight = torch::fake_quantize_per_channel_affine(weight, scale, zero_point, /*axis=*/0, -kGreatestWeight,
                                                             kGreatestWeight),
@@ -103,7 +103,7 @@ struct FakeQuantization::Pass {
 torch::Tensor FakeQuantization::forward(const torch::Tensor& images) const {
   const std::size_t count = plan_.nodes.size();
   Pass pass{module_, plan_, std::vector<torch::Tensor>(count), std::vector<torch::Tensor>(count)};
-  pass.as_floats[0] = images;
+  pass.as_floats[0] = images.to(module_.device());
   for (std::size_t i = 1; i < count; ++i) pass.compute(i);
   const bool linear = std::holds_alternative<search::Linear>(module_.network().nodes.back().operation);
   // A linear layer's logits are floats.

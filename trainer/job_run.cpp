@@ -52,6 +52,7 @@ struct JobRun {
   JobOutput& output;
   const std::filesystem::path& checkpoints;
   ProcessGroup& group;
+  torch::Device device;
 
   std::expected<std::filesystem::path, Error> input(const protocol::ArtifactRef& artifact) const {
     const auto found = request.artifact_paths().find(artifact.sha256());
@@ -108,7 +109,7 @@ struct JobRun {
     const auto path = input(job.teacher());
     if (!path) return std::unexpected(path.error());
     if (*kind == FeatureKind::none) {
-      auto teacher = load_teacher(*path, dataset);
+      auto teacher = load_teacher(*path, dataset, device);
       if (!teacher) return std::unexpected(teacher.error());
       return std::make_unique<LiveTeacher>(std::move(*teacher));
     }
@@ -160,7 +161,7 @@ struct JobRun {
     for (const protocol::ArtifactRef& file : job.torchscript()) {
       const auto path = input(file);
       if (!path) return std::unexpected(path.error());
-      const auto teacher = load_teacher(*path, dataset);
+      const auto teacher = load_teacher(*path, dataset, device);
       if (!teacher) return std::unexpected(teacher.error());
       const auto done = static_cast<double>(answers.size());
       answer(*teacher, done / given, (done + 1) / given);
@@ -174,7 +175,7 @@ struct JobRun {
       answers.push_back(std::move(*read));
     }
     if (given == 0) {
-      const auto options = training_options(job.recipe(), dataset);
+      const auto options = training_options(job.recipe(), dataset, device);
       if (!options) return std::unexpected(options.error());
       auto network = teacher_network({dataset.train.channels, dataset.train.height, dataset.train.width},
                                      std::ssize(dataset.class_names));
@@ -224,7 +225,7 @@ struct JobRun {
 
   Served train_candidate(const protocol::TrainCandidate& job) {
     if (auto valid = need_validation(dataset); !valid) return std::unexpected(valid.error());
-    const auto options = training_options(job.recipe(), dataset);
+    const auto options = training_options(job.recipe(), dataset, device);
     if (!options) return std::unexpected(options.error());
     auto network = decode(job.space(), job.genotype(), dataset);
     if (!network) return std::unexpected(network.error());
@@ -265,7 +266,7 @@ struct JobRun {
   }
 
   Served train_supernet(const protocol::TrainSupernet& job) {
-    const auto options = training_options(job.recipe(), dataset);
+    const auto options = training_options(job.recipe(), dataset, device);
     if (!options) return std::unexpected(options.error());
     const auto space = search_space(job.space(), dataset);
     if (!space) return std::unexpected(space.error());
@@ -319,6 +320,7 @@ struct JobRun {
     const auto subnet = supernet->subnet(std::move(*network));
     if (!subnet) return std::unexpected(subnet.error());
     use_threads(job.threads(), group);
+    subnet->module->move_to(device);
     recalibrate(*subnet->module, dataset.train, kRecalibrationImages);
     JobResult result;
     protocol::TrainedCandidate& evaluated = *result.mutable_trained_candidate();
@@ -331,7 +333,7 @@ struct JobRun {
   }
 
   Served time_training(const protocol::TimeTraining& job) {
-    auto options = training_options(job.recipe(), dataset);
+    auto options = training_options(job.recipe(), dataset, device);
     if (!options) return std::unexpected(options.error());
     if (job.steps() < 1) return std::unexpected(Error{"at least one training step must be timed"});
     auto network = decode(job.space(), job.genotype(), dataset);
@@ -378,7 +380,7 @@ struct JobRun {
         return read_model(job.read_model(), dataset, input_path(), output);
       case protocol::Job::kCompressModel:
         use_threads(job.compress_model().recipe().threads(), group);
-        return compress_model(job.compress_model(), dataset, input_path(), output);
+        return compress_model(job.compress_model(), dataset, input_path(), output, device);
       case protocol::Job::kReadWeights:
         return read_weights(job.read_weights(), dataset, input_path(), output);
       case protocol::Job::kTimeTraining:
@@ -393,8 +395,8 @@ struct JobRun {
 
 std::expected<protocol::JobResult, Error> run_job(const protocol::ChildRequest& request, const Dataset& dataset,
                                                   JobOutput& output, const std::filesystem::path& checkpoints,
-                                                  ProcessGroup& group) {
-  return JobRun{request, dataset, output, checkpoints, group}.serve();
+                                                  ProcessGroup& group, torch::Device device) {
+  return JobRun{request, dataset, output, checkpoints, group, device}.serve();
 }
 
 }  // namespace finch::trainer

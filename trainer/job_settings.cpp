@@ -55,7 +55,8 @@ DataSource data_source(const protocol::DataSpec& spec) {
           .width = spec.width()};
 }
 
-std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& recipe, const Dataset& dataset) {
+std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& recipe, const Dataset& dataset,
+                                                       torch::Device device) {
   struct Range {
     const char* name;
     double value, low, high;
@@ -98,7 +99,8 @@ std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& r
                                            .random_erasing = recipe.random_erasing(),
                                            .mixup = recipe.mixup(),
                                            .cutmix = recipe.cutmix()},
-                          .seed = recipe.seed()};
+                          .seed = recipe.seed(),
+                          .device = device};
   if (recipe.balanced_classes())
     options.loss.class_weights = balanced_class_weights(dataset.train, std::ssize(dataset.class_names));
   return options;

@@ -32,7 +32,8 @@ std::expected<torch::Tensor, Error> soft_targets_of(const Job& job, const Datase
 }
 
 // Errors: a value out of its range, named. The data: for the classes' weights.
-std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& recipe, const Dataset& dataset);
+std::expected<TrainingOptions, Error> training_options(const protocol::Recipe& recipe, const Dataset& dataset,
+                                                       torch::Device device);
 
 // Error: no validation images are set aside.
 std::expected<void, Error> need_validation(const Dataset& dataset);

@@ -73,8 +73,8 @@ struct JobServer::LoadedData {
   Dataset dataset;
 };
 
-JobServer::JobServer(std::filesystem::path checkpoints, ProcessGroup& group)
-    : checkpoints_(std::move(checkpoints)), group_(group) {}
+JobServer::JobServer(std::filesystem::path checkpoints, ProcessGroup& group, torch::Device device)
+    : checkpoints_(std::move(checkpoints)), group_(group), device_(device) {}
 JobServer::~JobServer() = default;
 
 void JobServer::serve(const protocol::ChildRequest& request, const Emit& emit) {
@@ -95,7 +95,7 @@ void JobServer::serve(const protocol::ChildRequest& request, const Emit& emit) {
     }
     ProcessGroup& group = is_training(request.job()) ? group_ : ProcessGroup::alone();
     if (trouble = group.any_error(trouble); !trouble.empty()) return std::unexpected(Error{trouble});
-    return run_job(request, data_->dataset, output, checkpoints_, group);
+    return run_job(request, data_->dataset, output, checkpoints_, group, device_);
   };
   JobResult result;
   try {
@@ -107,7 +107,9 @@ void JobServer::serve(const protocol::ChildRequest& request, const Emit& emit) {
   } catch (const c10::Error& error) {
     broken_ = true;
     const std::string reason = first_line(error.what_without_backtrace());
-    result = reason.contains("allocate memory") ? out_of_memory() : failure("LibTorch failed: " + reason, false);
+    result = reason.contains("allocate memory") || reason.contains("out of memory")
+                 ? out_of_memory()
+                 : failure("LibTorch failed: " + reason, false);
   } catch (const std::exception& error) {
     broken_ = true;
     result = failure("training failed: " + first_line(error.what()), false);

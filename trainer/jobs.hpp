@@ -1,6 +1,8 @@
 // Serves training jobs, one after another, in a process of its own. Not thread safe.
 #pragma once
 
+#include <torch/torch.h>
+
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -26,8 +28,9 @@ class JobServer {
   using Emit = std::function<void(const protocol::ChildEvent&)>;
 
   // `checkpoints`: a folder in which long trainings keep where they stand, to go on there after a crash; empty: none.
-  // `group`: of processes that serve every training at the same time; must outlive this.
-  explicit JobServer(std::filesystem::path checkpoints = {}, ProcessGroup& group = ProcessGroup::alone());
+  // `group`: of processes that serve every training at the same time; must outlive this. `device`: of all training.
+  explicit JobServer(std::filesystem::path checkpoints = {}, ProcessGroup& group = ProcessGroup::alone(),
+                     torch::Device device = torch::kCPU);
   ~JobServer();
 
   // Emits progress about twice a second and exactly one result, last; what went wrong is a result too. Never throws.
@@ -41,6 +44,7 @@ class JobServer {
   struct LoadedData;
   std::filesystem::path checkpoints_;
   ProcessGroup& group_;
+  torch::Device device_;
   std::unique_ptr<LoadedData> data_;
   bool broken_ = false;
 };

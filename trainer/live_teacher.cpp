@@ -45,6 +45,11 @@ std::expected<std::unique_ptr<LiveTeacher>, Error> LiveTeacher::with_features(st
   return live;
 }
 
+void LiveTeacher::move_to(torch::Device device) {
+  if (network_) network_->move_to(device);
+  if (!translation_.is_empty()) translation_->to(device);
+}
+
 torch::Tensor LiveTeacher::answer(const torch::Tensor& images) {
   const torch::NoGradGuard no_grad;
   if (!network_) return classifier_(images);

@@ -32,6 +32,9 @@ class LiveTeacher {
                                                                           const search::Network& student,
                                                                           FeatureKind kind);
 
+  // What learns along and the teacher that shows its features; one that only answers is where it was loaded to.
+  void move_to(torch::Device device);
+
   // Logits [N, classes] of the batch, without gradient; keeps the features for feature_loss().
   torch::Tensor answer(const torch::Tensor& images);
   // To be given to the student's forward pass over the same batch.

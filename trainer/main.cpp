@@ -14,6 +14,7 @@
 #include "protocol/farm.pb.h"
 #include "protocol/job_process.hpp"
 #include "protocol/worker.hpp"
+#include "trainer/compute_device.hpp"
 #include "trainer/dataset.hpp"
 #include "trainer/jobs.hpp"
 #include "trainer/process_group.hpp"
@@ -31,6 +32,7 @@ struct WorkerSettings {
   std::string state;
   bool die_with_parent = false;
   int processes = 1;
+  std::string device = "auto";
 };
 
 int complain(int code, const std::string& message) {
@@ -85,7 +87,7 @@ int work(const WorkerSettings& settings) {
   if (error) return complain(kFailed, "cannot find its own program file: " + error.message());
   const std::filesystem::path state = std::filesystem::absolute(settings.state);
   trainer::TrainingWorker worker({program, "serve-jobs", "--checkpoints", state / "checkpoints", "--processes",
-                                  std::to_string(settings.processes)},
+                                  std::to_string(settings.processes), "--device", settings.device},
                                  state / "serve-jobs.log");
   std::stop_source stop;
   const SignalWatch watch(stop, signals);
@@ -95,18 +97,21 @@ int work(const WorkerSettings& settings) {
 }
 
 // The child of work(): leads the other processes where there are some.
-int serve(const std::string& checkpoints, int processes) {
+int serve(const std::string& checkpoints, const WorkerSettings& settings) {
   auto rendezvous = trainer::rendezvous_from_environment();
-  if (rendezvous && rendezvous->processes == 1 && processes > 1)
-    rendezvous = trainer::start_others({"/proc/self/exe", "follow"}, processes);
+  if (rendezvous && rendezvous->processes == 1 && settings.processes > 1)
+    rendezvous = trainer::start_others({"/proc/self/exe", "--device", settings.device, "follow"}, settings.processes);
   if (!rendezvous) return complain(kFailed, rendezvous.error().message);
+  const auto device = trainer::choose_device(settings.device, rendezvous->local_rank);
+  if (!device) return complain(kFailed, device.error().message);
+  std::println(stderr, "training on {}", device->str());
   if (rendezvous->processes == 1) {
-    trainer::JobServer jobs(checkpoints);
+    trainer::JobServer jobs(checkpoints, trainer::ProcessGroup::alone(), *device);
     return protocol::serve_jobs([&](const auto& request, const auto& emit) { jobs.serve(request, emit); });
   }
-  const auto group = trainer::ProcessGroup::meet(*rendezvous);
+  const auto group = trainer::ProcessGroup::meet(*rendezvous, *device);
   if (!group) return complain(kFailed, group.error().message);
-  trainer::JobServer jobs(checkpoints, **group);
+  trainer::JobServer jobs(checkpoints, **group, *device);
   const int status = protocol::serve_jobs([&](const auto& request, const auto& emit) {
     if (trainer::is_training(request.job())) trainer::hand_on(**group, request);
     jobs.serve(request, [&](const protocol::ChildEvent& event) {
@@ -120,13 +125,15 @@ int serve(const std::string& checkpoints, int processes) {
 }
 
 // Every process but the leader.
-int follow() {
+int follow(const std::string& device_name) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   const auto rendezvous = trainer::rendezvous_from_environment();
   if (!rendezvous) return complain(kUsage, rendezvous.error().message);
-  const auto group = trainer::ProcessGroup::meet(*rendezvous);
+  const auto device = trainer::choose_device(device_name, rendezvous->local_rank);
+  if (!device) return complain(kUsage, device.error().message);
+  const auto group = trainer::ProcessGroup::meet(*rendezvous, *device);
   if (!group) return complain(kFailed, group.error().message);
-  trainer::JobServer jobs({}, **group);
+  trainer::JobServer jobs({}, **group, *device);
   const auto done = trainer::follow(**group, jobs);
   return done ? kDone : complain(kFailed, done.error().message);
 }
@@ -181,6 +188,10 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
 
+  app.add_option("--device", settings.device,
+                 "that trains: auto (an NVIDIA GPU where LibTorch can use one), cpu, cuda or cuda:N")
+      ->capture_default_str();
+
   CLI::App& inspector = *app.add_subcommand("inspect", "say what a data set holds");
   inspector.footer("Example:\n  finch-trainer inspect --format idx /usr/share/datasets/fashion-mnist --json");
   std::string format = "idx", path;
@@ -194,11 +205,14 @@ int main(int argc, char** argv) {
   inspector.add_flag("--skip-corrupt", skip_corrupt, "name images that cannot be read, and go on without them");
   inspector.add_flag("--json", json, "for programs to read");
 
+  const CLI::App& lister = *app.add_subcommand("devices", "say what --device may name on this machine, one a line");
+
   CLI::App& server = *app.add_subcommand("serve-jobs", "the child that trains; started by finch-trainer")->group("");
   std::string checkpoints;
   server.add_option("--checkpoints", checkpoints, "folder in which long trainings keep where they stand");
 
   server.add_option("--processes", settings.processes, "as above");
+  server.add_option("--device", settings.device, "as above");
   const CLI::App& follower =
       *app.add_subcommand("follow", "one of several that train together; started by the first")->group("");
 
@@ -207,15 +221,24 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kDone : kUsage;
   }
+  if (lister.parsed()) {
+    for (const torch::Device& device : trainer::usable_devices()) std::println("{}", device.str());
+    return kDone;
+  }
   if (inspector.parsed()) return inspect(format, path, skip_corrupt, json);
   if (server.parsed()) {
-    return serve(checkpoints, settings.processes);
+    return serve(checkpoints, settings);
   }
-  if (follower.parsed()) return follow();
+  if (follower.parsed()) return follow(settings.device);
   if (const auto rendezvous = trainer::rendezvous_from_environment(); !rendezvous) {
     return complain(kUsage, rendezvous.error().message);
   } else if (rendezvous->rank > 0) {
-    return follow();
+    return follow(settings.device);
+  }
+  // A GPU that is asked for by name must be there; the child that trains looks for the others.
+  if (settings.device != "auto") {
+    if (const auto device = trainer::choose_device(settings.device); !device)
+      return complain(kUsage, device.error().message);
   }
   if (settings.controller.empty() || settings.state.empty()) {
     return complain(kUsage, "give --controller HOST:PORT and --state DIR; finch-trainer --help shows an example");

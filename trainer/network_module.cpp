@@ -1,7 +1,10 @@
 #include "trainer/network_module.hpp"
 
+#include <ATen/autocast_mode.h>
+
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 namespace finch::trainer {
 namespace {
@@ -36,6 +39,42 @@ torch::Tensor activate(ir::ActivationKind kind, torch::Tensor x, bool in_place) 
   }
   return x;
 }
+
+// cuDNN plans every shape of a convolution that it has not met for milliseconds, and a supernet's next network is one
+// that it has not met. Matrix products and LibTorch's own depthwise kernel plan nothing.
+torch::Tensor convolve_on_gpu(const ir::Convolution& op, const torch::Tensor& x, const torch::Tensor& weight,
+                              const torch::Tensor& bias) {
+  const bool pointwise = op.kernel_size == 1 && op.groups == 1 && op.stride == 1 && op.padding == 0;
+  const bool depthwise = op.groups > 1 && op.groups == op.out_channels && op.groups == x.size(1);
+  // LibTorch takes its own depthwise kernel for what is not channels-last, and cuDNN for what is.
+  const torch::Tensor input = x.contiguous(depthwise ? at::MemoryFormat::Contiguous : at::MemoryFormat::ChannelsLast);
+  if (!pointwise) return torch::conv2d(input, weight, bias, op.stride, op.padding, /*dilation=*/1, op.groups);
+  return torch::linear(input.permute({0, 2, 3, 1}), weight.view({op.out_channels, -1}), bias).permute({0, 3, 1, 2});
+}
+
+torch::Tensor convolve(const ir::Convolution& op, const torch::Tensor& x, const torch::Tensor& weight,
+                       const torch::Tensor& bias) {
+  if (x.is_cuda()) return convolve_on_gpu(op, x, weight, bias);
+  // oneDNN's depthwise kernels are several times faster on channels-last tensors.
+  return torch::conv2d(x.contiguous(at::MemoryFormat::ChannelsLast), weight, bias, op.stride, op.padding,
+                       /*dilation=*/1, op.groups);
+}
+
+// While it lives, a GPU's convolutions and matrix products calculate in bfloat16, and what needs more in float32.
+class BrainFloats {
+ public:
+  BrainFloats() {
+    at::autocast::set_autocast_dtype(at::kCUDA, at::kBFloat16);
+    at::autocast::set_autocast_enabled(at::kCUDA, true);
+    at::autocast::increment_nesting();
+  }
+  ~BrainFloats() {
+    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(at::kCUDA, false);
+  }
+  BrainFloats(const BrainFloats&) = delete;
+  BrainFloats& operator=(const BrainFloats&) = delete;
+};
 
 std::vector<float> to_vector(const torch::Tensor& tensor) {
   const torch::Tensor values = tensor.detach().to(torch::kCPU, torch::kFloat).contiguous();
@@ -126,11 +165,7 @@ torch::Tensor NetworkModule::compute(std::size_t index, const std::vector<torch:
                  [&](const ir::Resize& op) {
                    return torch::upsample_bilinear2d(inputs[0], {op.height, op.width}, /*align_corners=*/false);
                  },
-                 // oneDNN's depthwise kernels are several times faster on channels-last tensors.
-                 [&](const ir::Convolution& op) {
-                   return torch::conv2d(inputs[0].contiguous(at::MemoryFormat::ChannelsLast), filter.weight,
-                                        filter.bias, op.stride, op.padding, /*dilation=*/1, op.groups);
-                 },
+                 [&](const ir::Convolution& op) { return convolve(op, inputs[0], filter.weight, filter.bias); },
                  [&](const ir::Activation& op) { return activate(op.kind, inputs[0], /*in_place=*/false); },
                  [&](const ir::Add&) { return inputs[0] + inputs[1]; },
                  [&](const ir::Scale&) { return inputs[0] * inputs[1]; },
@@ -164,22 +199,25 @@ torch::Tensor NetworkModule::apply(std::size_t index, const std::vector<torch::T
   if (!is_training() && !torch::GradMode::is_enabled()) return compute(index, inputs, folded_filter(layer));
   return torch::batch_norm(compute(index, inputs, {.weight = layer.weight, .bias = layer.bias}), layer.scale,
                            layer.shift, layer.running_mean, layer.running_var, is_training(), momentum_,
-                           kBatchNormEpsilon, /*cudnn_enabled=*/true);
+                           kBatchNormEpsilon, /*cudnn_enabled=*/false);
 }
 
 torch::Tensor NetworkModule::forward(const torch::Tensor& images, const Observer& observer) {
-  if (replaced_forward_) return replaced_forward_(images);
+  const torch::Tensor here = images.to(device(), /*non_blocking=*/true);
+  if (replaced_forward_) return replaced_forward_(here);
+  std::optional<BrainFloats> brain_floats;
+  if (device().is_cuda() && is_training() && torch::GradMode::is_enabled()) brain_floats.emplace();
   std::vector<torch::Tensor> outputs(network_.nodes.size());
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    outputs[i] = apply(i, outputs, images);
-    if (observer) observer(static_cast<std::int32_t>(i), outputs[i]);
+    outputs[i] = apply(i, outputs, here);
+    if (observer) observer(static_cast<std::int32_t>(i), outputs[i].to(torch::kFloat));
     // Outputs that nobody needs any more give their memory back.
     for (const std::int32_t input : network_.nodes[i].inputs) {
       const auto at = static_cast<std::size_t>(input);
       if (last_use_[at] == i) outputs[at].reset();
     }
   }
-  return outputs.back().flatten(1);
+  return outputs.back().flatten(1).to(torch::kFloat);
 }
 
 std::int64_t NetworkModule::inherit(const NamedTensors& other) {
@@ -192,6 +230,19 @@ std::int64_t NetworkModule::inherit(const NamedTensors& other) {
     ++inherited;
   }
   return inherited;
+}
+
+void NetworkModule::move_to(torch::Device device) {
+  to(device);
+  if (device.is_cuda()) {
+    const torch::NoGradGuard no_grad;
+    for (torch::Tensor& tensor : parameters()) {
+      if (tensor.dim() == 4 && tensor.size(1) > 1 && tensor.size(2) > 1)
+        tensor.set_data(tensor.contiguous(at::MemoryFormat::ChannelsLast));
+    }
+  }
+  mean_tensor_ = mean_tensor_.to(device);
+  inverse_stddev_ = inverse_stddev_.to(device);
 }
 
 NamedTensors NetworkModule::filters() const {
@@ -224,10 +275,12 @@ NetworkWeights NetworkModule::fold() const {
 }
 
 std::unique_ptr<NetworkModule> copy_of(const NetworkModule& module) {
-  return std::make_unique<NetworkModule>(module.network(), module.mean(), module.stddev(),
-                                         [&](const ir::Node& node, const std::string& tensor, torch::IntArrayRef) {
-                                           return module.state().at(node.name + "." + tensor).detach().clone();
-                                         });
+  auto copy = std::make_unique<NetworkModule>(module.network(), module.mean(), module.stddev(),
+                                              [&](const ir::Node& node, const std::string& tensor, torch::IntArrayRef) {
+                                                return module.state().at(node.name + "." + tensor).detach().clone();
+                                              });
+  copy->move_to(module.device());
+  return copy;
 }
 
 std::unique_ptr<NetworkModule> fold_batch_norm(const NetworkModule& module) {

@@ -1,4 +1,4 @@
-// A search::Network as a trainable LibTorch module, float32. Not thread safe.
+// A search::Network as a trainable LibTorch module, float32, on the processor or a GPU. Not thread safe.
 #pragma once
 
 #include <torch/torch.h>
@@ -35,7 +35,12 @@ class NetworkModule : public torch::nn::Module {
   const std::vector<float>& mean() const { return mean_; }
   const std::vector<float>& stddev() const { return stddev_; }
 
-  // float32 [N, C, H, W] in [0, 1] -> logits [N, classes]. Errors of LibTorch are thrown as c10::Error.
+  // Weights and statistics, there and back; on the processor at first. The tensors of state() move along.
+  void move_to(torch::Device device);
+  torch::Device device() const { return mean_tensor_.device(); }
+
+  // float32 [N, C, H, W] in [0, 1], from any device -> float32 logits [N, classes] on the module's own. A training
+  // pass on a GPU multiplies in bfloat16. Errors of LibTorch are thrown as c10::Error.
   torch::Tensor forward(const torch::Tensor& images, const Observer& observer = {});
 
   // What a layer multiplies with; a bias that is undefined: none.

@@ -1,46 +1,82 @@
 #include "trainer/optimizer.hpp"
 
 namespace finch::trainer {
+namespace {
 
-std::unique_ptr<torch::optim::AdamW> make_optimizer(const std::vector<torch::Tensor>& parameters, double learning_rate,
-                                                    double weight_decay) {
-  std::vector<torch::Tensor> decayed, others;
-  for (const torch::Tensor& parameter : parameters) (parameter.dim() > 1 ? decayed : others).push_back(parameter);
-  const auto options = [&](double decay) {
-    return std::make_unique<torch::optim::AdamWOptions>(torch::optim::AdamWOptions(learning_rate).weight_decay(decay));
-  };
-  std::vector<torch::optim::OptimizerParamGroup> groups;
-  groups.emplace_back(decayed, options(weight_decay));
-  groups.emplace_back(others, options(0));
-  return std::make_unique<torch::optim::AdamW>(std::move(groups));
+constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEpsilon = 1e-8;
+
+}  // namespace
+
+AdamW::AdamW(const std::vector<torch::Tensor>& parameters, double weight_decay)
+    : groups_{{.weight_decay = weight_decay}, {.weight_decay = 0}} {
+  for (const torch::Tensor& parameter : parameters)
+    groups_[parameter.dim() > 1 ? 0 : 1].parameters.push_back({.tensor = parameter});
 }
 
-void set_learning_rate(torch::optim::AdamW& optimizer, double learning_rate) {
-  for (auto& group : optimizer.param_groups()) group.options().set_lr(learning_rate);
+void AdamW::zero_grad() {
+  for (Group& group : groups_) {
+    for (Parameter& parameter : group.parameters) parameter.tensor.mutable_grad().reset();
+  }
 }
 
-NamedTensors optimizer_state(torch::optim::AdamW& optimizer, const NamedTensors& parameters) {
+void AdamW::step(double learning_rate) {
+  const torch::NoGradGuard no_grad;
+  for (Group& group : groups_) {
+    std::vector<torch::Tensor> tensors, gradients, first_moments, second_moments, steps;
+    for (Parameter& parameter : group.parameters) {
+      const torch::Tensor& tensor = parameter.tensor;
+      torch::Tensor gradient = tensor.grad();
+      if (!gradient.defined()) continue;
+      if (!parameter.steps.defined()) {
+        parameter.first_moment = torch::zeros_like(tensor);
+        parameter.second_moment = torch::zeros_like(tensor);
+        parameter.steps = torch::zeros({}, tensor.options().requires_grad(false));
+      }
+      // The one pass wants every tensor of a parameter to lie in memory alike.
+      if (gradient.strides() != tensor.strides()) gradient = torch::empty_like(tensor).copy_(gradient);
+      tensors.push_back(tensor);
+      gradients.push_back(gradient);
+      first_moments.push_back(parameter.first_moment);
+      second_moments.push_back(parameter.second_moment);
+      steps.push_back(parameter.steps);
+    }
+    if (tensors.empty()) continue;
+    at::_foreach_add_(steps, 1);
+    at::_fused_adamw_(tensors, gradients, first_moments, second_moments, /*max_exp_avg_sqs=*/{}, steps, learning_rate,
+                      kBeta1, kBeta2, group.weight_decay, kEpsilon, /*amsgrad=*/false, /*maximize=*/false);
+  }
+}
+
+const AdamW::Parameter* AdamW::find(const torch::Tensor& tensor) const {
+  for (const Group& group : groups_) {
+    for (const Parameter& parameter : group.parameters) {
+      if (parameter.tensor.is_same(tensor)) return &parameter;
+    }
+  }
+  return nullptr;
+}
+
+NamedTensors AdamW::state(const NamedTensors& names) const {
   NamedTensors all;
-  for (const auto& [name, parameter] : parameters) {
-    const auto found = optimizer.state().find(parameter.unsafeGetTensorImpl());
-    if (found == optimizer.state().end()) continue;
-    const auto& of_parameter = static_cast<const torch::optim::AdamWParamState&>(*found->second);
-    all[name + ".first_moment"] = of_parameter.exp_avg();
-    all[name + ".second_moment"] = of_parameter.exp_avg_sq();
-    all[name + ".steps"] = torch::tensor(of_parameter.step(), torch::kLong);
+  for (const auto& [name, tensor] : names) {
+    const Parameter* const parameter = find(tensor);
+    if (parameter == nullptr || !parameter->steps.defined()) continue;
+    all[name + ".first_moment"] = parameter->first_moment;
+    all[name + ".second_moment"] = parameter->second_moment;
+    all[name + ".steps"] = parameter->steps;
   }
   return all;
 }
 
-void restore_optimizer(torch::optim::AdamW& optimizer, const NamedTensors& parameters, const NamedTensors& state) {
-  for (const auto& [name, parameter] : parameters) {
+void AdamW::restore(const NamedTensors& names, const NamedTensors& state) {
+  for (const auto& [name, tensor] : names) {
     const auto steps = state.find(name + ".steps");
-    if (steps == state.end()) continue;
-    auto of_parameter = std::make_unique<torch::optim::AdamWParamState>();
-    of_parameter->step(steps->second.item<std::int64_t>());
-    of_parameter->exp_avg(state.at(name + ".first_moment").clone());
-    of_parameter->exp_avg_sq(state.at(name + ".second_moment").clone());
-    optimizer.state()[parameter.unsafeGetTensorImpl()] = std::move(of_parameter);
+    auto* const parameter = const_cast<Parameter*>(find(tensor));
+    if (steps == state.end() || parameter == nullptr) continue;
+    const auto copy = [&](const torch::Tensor& from) { return from.to(tensor.device(), torch::kFloat, false, true); };
+    parameter->steps = copy(steps->second);
+    parameter->first_moment = torch::empty_like(tensor).copy_(state.at(name + ".first_moment")).detach();
+    parameter->second_moment = torch::empty_like(tensor).copy_(state.at(name + ".second_moment")).detach();
   }
 }
 

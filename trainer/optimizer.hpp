@@ -1,26 +1,43 @@
-// AdamW as Finch trains with it, and its state as named tensors, so that a training can go on where it stood. Pure
-// functions of their arguments; not thread safe on one optimizer.
+// AdamW (Loshchilov and Hutter 2019) as Finch trains with it: all parameters in one pass, on their device, and its
+// state as named tensors, so that a training can go on where it stood. Not thread safe.
 #pragma once
 
 #include <torch/torch.h>
 
-#include <memory>
 #include <vector>
 
 #include "trainer/tensor_file.hpp"
 
 namespace finch::trainer {
 
-// Loshchilov and Hutter 2019; biases and BatchNorm (tensors of one dimension) do not decay.
-std::unique_ptr<torch::optim::AdamW> make_optimizer(const std::vector<torch::Tensor>& parameters, double learning_rate,
-                                                    double weight_decay);
+class AdamW {
+ public:
+  // Biases and BatchNorm (tensors of one dimension) do not decay. REQUIRES: float32, all on one device by the first
+  // step.
+  AdamW(const std::vector<torch::Tensor>& parameters, double weight_decay);
 
-void set_learning_rate(torch::optim::AdamW& optimizer, double learning_rate);
+  // To nothing: a parameter without a gradient is left alone by the next step, its moments too.
+  void zero_grad();
+  void step(double learning_rate);
 
-// Moments and step counts, named "<parameter>.first_moment", ".second_moment", ".steps"; nothing of a parameter that no
-// step has changed yet.
-NamedTensors optimizer_state(torch::optim::AdamW& optimizer, const NamedTensors& parameters);
-// Takes over what optimizer_state() gave. REQUIRES: of an optimizer of the same parameters.
-void restore_optimizer(torch::optim::AdamW& optimizer, const NamedTensors& parameters, const NamedTensors& state);
+  // Moments and step counts, named "<parameter>.first_moment", ".second_moment", ".steps"; nothing of a parameter that
+  // no step has changed yet. `names`: of the parameters.
+  NamedTensors state(const NamedTensors& names) const;
+  // Takes over what state() gave. REQUIRES: of an optimizer of the same parameters.
+  void restore(const NamedTensors& names, const NamedTensors& state);
+
+ private:
+  struct Parameter {
+    torch::Tensor tensor;
+    torch::Tensor first_moment = {}, second_moment = {}, steps = {};  // undefined before the first step
+  };
+  struct Group {
+    double weight_decay = 0;
+    std::vector<Parameter> parameters = {};
+  };
+  const Parameter* find(const torch::Tensor& tensor) const;
+
+  std::vector<Group> groups_;
+};
 
 }  // namespace finch::trainer

@@ -6,6 +6,9 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#ifdef USE_C10D_NCCL
+#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+#endif
 
 #include <charconv>
 #include <cstdlib>
@@ -66,6 +69,11 @@ std::expected<Rendezvous, Error> rendezvous_from_environment() {
     if (!here) return std::unexpected(here.error());
     rendezvous.processes_here = *here;
   }
+  if (!variable("LOCAL_RANK").empty()) {
+    const auto local_rank = number("LOCAL_RANK", 0, rendezvous.processes_here - 1);
+    if (!local_rank) return std::unexpected(local_rank.error());
+    rendezvous.local_rank = *local_rank;
+  }
   rendezvous.served = variable("TORCHELASTIC_USE_AGENT_STORE") == "True";
   return rendezvous;
 }
@@ -87,6 +95,7 @@ std::expected<std::uint16_t, Error> free_port() {
 struct ProcessGroup::Connection {
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<c10d::ProcessGroupGloo> gloo;
+  c10::intrusive_ptr<c10d::Backend> for_gradients;  // NCCL, or the same
 };
 
 ProcessGroup::ProcessGroup(const Rendezvous& rendezvous, std::unique_ptr<Connection> connection)
@@ -95,6 +104,7 @@ ProcessGroup::ProcessGroup(const Rendezvous& rendezvous, std::unique_ptr<Connect
 ProcessGroup::~ProcessGroup() = default;
 
 std::expected<std::unique_ptr<ProcessGroup>, Error> ProcessGroup::meet(const Rendezvous& rendezvous,
+                                                                       [[maybe_unused]] torch::Device device,
                                                                        std::chrono::milliseconds time_limit) {
   try {
     c10d::TCPStoreOptions options;
@@ -113,6 +123,22 @@ std::expected<std::unique_ptr<ProcessGroup>, Error> ProcessGroup::meet(const Ren
     gloo->devices.push_back(device_for(rendezvous));
     connection->gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(connection->store, rendezvous.rank,
                                                                    rendezvous.processes, std::move(gloo));
+    connection->for_gradients = connection->gloo;
+#ifdef USE_C10D_NCCL
+    // NCCL wants a GPU for each process, and all must choose alike.
+    std::vector<torch::Tensor> ready{torch::tensor(
+        std::int64_t{device.is_cuda() && rendezvous.processes_here <= torch::cuda::device_count()}, torch::kLong)};
+    c10d::AllreduceOptions least;
+    least.reduceOp = c10d::ReduceOp::MIN;
+    connection->gloo->allreduce(ready, least)->wait();
+    if (ready[0].item<std::int64_t>() != 0) {
+      auto nccl = c10d::ProcessGroupNCCL::Options::create();
+      nccl->timeout = kPatience;
+      connection->for_gradients =
+          c10::make_intrusive<c10d::ProcessGroupNCCL>(c10::make_intrusive<c10d::PrefixStore>("nccl", connection->store),
+                                                      rendezvous.rank, rendezvous.processes, std::move(nccl));
+    }
+#endif
     return std::unique_ptr<ProcessGroup>(new ProcessGroup(rendezvous, std::move(connection)));
   } catch (const std::exception& error) {
     const std::string what = error.what();
@@ -170,15 +196,18 @@ double ProcessGroup::sum_gradients(const std::vector<torch::Tensor>& parameters,
     gradients.push_back(parameter.grad());
     flat.push_back(parameter.grad().reshape(-1));
   }
-  flat.push_back(torch::tensor({loss}, torch::kFloat));
-  std::vector<torch::Tensor> sum{torch::cat(flat)};
-  connection_->gloo->allreduce(sum)->wait();
+  const torch::Device device = gradients.empty() ? torch::Device(torch::kCPU) : gradients[0].device();
+  flat.push_back(torch::tensor({loss}, torch::kFloat).to(device));
+  const bool through_memory = connection_->for_gradients == connection_->gloo;
+  std::vector<torch::Tensor> message{through_memory ? torch::cat(flat).cpu() : torch::cat(flat)};
+  connection_->for_gradients->allreduce(message)->wait();
+  const torch::Tensor sum = message[0].to(device);
   std::int64_t at = 0;
   for (torch::Tensor& gradient : gradients) {
-    gradient.copy_(sum[0].narrow(0, at, gradient.numel()).view(gradient.sizes()));
+    gradient.copy_(sum.narrow(0, at, gradient.numel()).view(gradient.sizes()));
     at += gradient.numel();
   }
-  return sum[0][at].item<double>();
+  return sum[at].item<double>();
 }
 
 double share_of(const Batch& part, const Batch& whole) {

@@ -1,6 +1,6 @@
 // The processes that train one network together, each on its part of every batch (data parallelism): LibTorch's c10d
-// over Gloo, found through the environment that torchrun sets. One thread of each process; all call the same functions
-// in the same order.
+// over Gloo, of gradients on GPUs over NCCL, found through the environment that torchrun sets. One thread of each
+// process; all call the same functions in the same order.
 #pragma once
 
 #include <torch/torch.h>
@@ -17,9 +17,10 @@
 
 namespace finch::trainer {
 
-// RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT.
+// RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT.
 struct Rendezvous {
   int rank = 0, processes = 1;
+  int local_rank = 0;      // among those of this machine
   int processes_here = 1;  // on this machine (LOCAL_WORLD_SIZE)
   std::string address = "127.0.0.1";
   std::uint16_t port = 0;
@@ -36,9 +37,11 @@ class ProcessGroup {
  public:
   // This process and no other. What it shares is what it has; thread safe.
   static ProcessGroup& alone();
-  // Waits until all are there. Error: they were not in time, or the address is wrong.
+  // Waits until all are there. `device`: of this process's gradients; NCCL sums them where every process has a GPU of
+  // its own and LibTorch has NCCL. Error: they were not in time, or the address is wrong.
   static std::expected<std::unique_ptr<ProcessGroup>, Error> meet(
-      const Rendezvous& rendezvous, std::chrono::milliseconds time_limit = std::chrono::minutes(5));
+      const Rendezvous& rendezvous, torch::Device device,
+      std::chrono::milliseconds time_limit = std::chrono::minutes(5));
   ~ProcessGroup();
 
   int rank() const { return rendezvous_.rank; }

@@ -74,6 +74,7 @@ class Quantizer {
     Training training(*trained_, dataset_.train, soft_targets, *options_.qat);
     if (const auto ran = finch::trainer::run(training, progress); !ran) return std::unexpected(ran.error());
     trained_->replace_forward({});
+    trained_->move_to(module_.device());
     trained_->eval();
     const auto accuracy = take(*trained_, {});
     if (!accuracy) return std::unexpected(accuracy.error());

@@ -1,5 +1,7 @@
 #include "trainer/subnet_sampler.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <sstream>
 #include <utility>
 
@@ -65,6 +67,35 @@ std::expected<std::vector<search::Network>, Error> SubnetSampler::next(int rando
     auto other = draw(generator_);
     if (!other) return std::unexpected(other.error());
     networks.push_back(std::move(other->network));
+  }
+  return networks;
+}
+
+std::expected<std::vector<search::Network>, Error> SubnetSampler::spread(int count) {
+  if (bounds_.empty()) {
+    std::mt19937_64 generator(1);
+    std::vector<double> macs;
+    for (int i = 0; i < kSmallestOf; ++i) {
+      auto some = draw(generator);
+      if (!some) return std::unexpected(some.error());
+      macs.push_back(static_cast<double>(some->macs));
+    }
+    std::ranges::sort(macs);
+    bounds_ = {macs.front(), macs.back()};
+  }
+  std::vector<search::Network> networks;
+  for (int i = count - 1; i >= 0; --i) {
+    const double part = (i + std::generate_canonical<double, 53>(generator_)) / count;
+    const double wanted = bounds_[0] + part * (bounds_[1] - bounds_[0]);
+    auto best = draw(generator_);
+    for (int k = 1; best && k < 24; ++k) {
+      auto other = draw(generator_);
+      if (other &&
+          std::abs(static_cast<double>(other->macs) - wanted) < std::abs(static_cast<double>(best->macs) - wanted))
+        best = std::move(other);
+    }
+    if (!best) return std::unexpected(best.error());
+    networks.push_back(std::move(best->network));
   }
   return networks;
 }

@@ -34,6 +34,8 @@ class SubnetSampler {
   // Error: no network of a great sample keeps the limits.
   std::expected<std::vector<search::Network>, Error> next(int random);
 
+  std::expected<std::vector<search::Network>, Error> spread(int count);
+
   // Where its random numbers stand, and back there.
   std::string position() const;
   void restore(const std::string& position);
@@ -50,6 +52,7 @@ class SubnetSampler {
   CostLimits limits_;
   std::mt19937_64 generator_;
   std::expected<search::Network, Error> smallest_;
+  std::vector<double> bounds_;
 };
 
 }  // namespace finch::trainer

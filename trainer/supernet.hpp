@@ -54,6 +54,9 @@ class Supernet {
   // Adds the gradients that a backward pass left in the subnet to those of the shared tensors.
   void add_gradients(const Subnet& subnet);
 
+  // The shared tensors move; what subnet() gives comes from there.
+  void move_to(torch::Device device);
+
   // The shared tensors, by name; each requires a gradient.
   const NamedTensors& weights() const { return weights_; }
 

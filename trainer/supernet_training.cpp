@@ -4,7 +4,6 @@
 #include <array>
 
 #include "trainer/learning_rate.hpp"
-#include "trainer/optimizer.hpp"
 
 namespace finch::trainer {
 namespace {
@@ -40,22 +39,26 @@ SupernetTraining::SupernetTraining(Supernet& supernet, const search::SearchSpace
       total_steps_(steps_of(options.training, split)),
       sampler_(space, options.limits, options.training.seed),
       batches_(split, options.training.batch_size, options.training.augmentation, options.training.seed,
-               loaders_for(options.training.augmentation)),
+               loading_for(options.training.augmentation, options.training.device)),
       parameters_(values(supernet.weights())),
-      optimizer_(make_optimizer(parameters_, options.training.learning_rate, options.training.weight_decay)) {}
+      optimizer_(parameters_, options.training.weight_decay) {
+  supernet_.move_to(options.training.device);
+}
 
 std::expected<void, Error> SupernetTraining::make_step() {
   const LossOptions& loss = options_.training.loss;
-  set_learning_rate(*optimizer_, learning_rate_at(options_.training.learning_rate, step_, total_steps_));
-  auto networks = sampler_.next(options_.random_subnets);
+  auto networks = options_.spread ? sampler_.spread(options_.random_subnets) : sampler_.next(options_.random_subnets);
   if (!networks) return std::unexpected(networks.error());
   const Batch whole = batches_.next();
   const auto own = group_.own_part(whole);
   if (!own) return std::unexpected(own.error());
-  const Batch& batch = *own;
+  const torch::Device device = options_.training.device;
+  const Batch batch = own->on(device);
   torch::Tensor teacher, large;  // logits
-  if (soft_targets_.defined()) teacher = soft_targets_.index({batch.indices, batch.flipped}).to(torch::kFloat);
-  optimizer_->zero_grad();  // to nothing: what no network of this step has is left alone
+  if (soft_targets_.defined()) {
+    teacher = soft_targets_.index({batch.indices, batch.flipped}).to(device, torch::kFloat);
+  }
+  optimizer_.zero_grad();  // to nothing: what no network of this step has is left alone
   double all_losses = 0;
   for (search::Network& network : *networks) {
     const auto subnet = supernet_.subnet(std::move(network));
@@ -78,13 +81,13 @@ std::expected<void, Error> SupernetTraining::make_step() {
   }
   all_losses = group_.sum_gradients(parameters_, all_losses);
   if (auto finite = check_finite(all_losses, step_, total_steps_); !finite) return finite;
-  optimizer_->step();
+  optimizer_.step(learning_rate_at(options_.training.learning_rate, step_, total_steps_));
   ++step_;
   return {};
 }
 
 std::string SupernetTraining::checkpoint() {
-  NamedTensors all = optimizer_state(*optimizer_, supernet_.weights());
+  NamedTensors all = optimizer_.state(supernet_.weights());
   all.insert(supernet_.weights().begin(), supernet_.weights().end());
   all[kStep] = torch::tensor(step_, torch::kLong);
   all[kImages] = torch::tensor(images_, torch::kLong);
@@ -108,7 +111,7 @@ std::expected<void, Error> SupernetTraining::restore(const std::filesystem::path
   }
   const torch::NoGradGuard no_grad;
   for (auto& [name, weight] : supernet_.weights()) torch::Tensor(weight).copy_(all->at(name));
-  restore_optimizer(*optimizer_, supernet_.weights(), *all);
+  optimizer_.restore(supernet_.weights(), *all);
   batches_.restore(tensor_text(all->at(kBatches)));
   sampler_.restore(tensor_text(all->at(kSampler)));
   step_ = all->at(kStep).item<std::int64_t>();

@@ -13,6 +13,7 @@
 
 #include "trainer/active_clock.hpp"
 #include "trainer/batch_source.hpp"
+#include "trainer/optimizer.hpp"
 #include "trainer/subnet_sampler.hpp"
 #include "trainer/supernet.hpp"
 #include "trainer/training.hpp"
@@ -24,6 +25,7 @@ struct SupernetOptions {
   CostLimits limits;             // of the networks that shall learn
   int random_subnets = 2;        // of a step, besides a large one and the smallest
   double in_place_weight = 0.5;  // of the large network's answers in the loss of the others, 0..1
+  bool spread = false;
 };
 
 class SupernetTraining {
@@ -57,7 +59,7 @@ class SupernetTraining {
   SubnetSampler sampler_;
   BatchSource batches_;
   std::vector<torch::Tensor> parameters_;  // all shared weights
-  std::unique_ptr<torch::optim::AdamW> optimizer_;
+  AdamW optimizer_;
 };
 
 }  // namespace finch::trainer

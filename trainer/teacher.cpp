@@ -94,7 +94,8 @@ std::expected<std::shared_ptr<NetworkModule>, Error> load_built_in_teacher(const
   return std::unexpected(Error{path.string() + ": this teacher was trained on other images or classes"});
 }
 
-std::expected<Classifier, Error> load_teacher(const std::filesystem::path& path, const Dataset& dataset) {
+std::expected<Classifier, Error> load_teacher(const std::filesystem::path& path, const Dataset& dataset,
+                                              torch::Device device) {
   const ImageSplit& images = dataset.train;
   const auto classes = std::ssize(dataset.class_names);
   if (const auto tensors = load_tensors(path); tensors && holds_model(*tensors)) {
@@ -105,11 +106,15 @@ std::expected<Classifier, Error> load_teacher(const std::filesystem::path& path,
         network.output_shape().channels != classes)
       return std::unexpected(Error{path.string() + ": this model is for other images or classes"});
     const std::shared_ptr<NetworkModule> module = std::move(model->module);
+    module->move_to(device);
     return [module](const torch::Tensor& batch) { return module->forward(batch); };
   }
   const auto built_in = load_built_in_teacher(path, dataset);
   if (!built_in) return std::unexpected(built_in.error());
-  if (*built_in) return [module = *built_in](const torch::Tensor& batch) { return module->forward(batch); };
+  if (*built_in) {
+    (*built_in)->move_to(device);
+    return [module = *built_in](const torch::Tensor& batch) { return module->forward(batch); };
+  }
 
   std::shared_ptr<torch::jit::Module> module;
   try {
@@ -119,7 +124,10 @@ std::expected<Classifier, Error> load_teacher(const std::filesystem::path& path,
         Error{path.string() + ": not a TorchScript module; save the teacher with torch.jit.script(model).save(...)"});
   }
   module->eval();
-  Classifier classifier = [module](const torch::Tensor& batch) { return module->forward({batch}).toTensor(); };
+  module->to(device);
+  Classifier classifier = [module, device](const torch::Tensor& batch) {
+    return module->forward({batch.to(device)}).toTensor();
+  };
   const std::string expectation = std::format("it must take float32 [N, {}, {}, {}] in [0, 1] and give logits [N, {}]",
                                               images.channels, images.height, images.width, classes);
   try {

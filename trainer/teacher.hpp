@@ -29,6 +29,7 @@ std::expected<std::shared_ptr<NetworkModule>, Error> load_built_in_teacher(const
 
 // Loads what serialize_teacher() or serialize_model() wrote, or a TorchScript module that takes float32 [N, C, H, W] in
 // [0, 1] and gives logits [N, classes]; tries it on two images. Errors: neither of them, other images or classes.
-std::expected<Classifier, Error> load_teacher(const std::filesystem::path& path, const Dataset& dataset);
+std::expected<Classifier, Error> load_teacher(const std::filesystem::path& path, const Dataset& dataset,
+                                              torch::Device device = torch::kCPU);
 
 }  // namespace finch::trainer

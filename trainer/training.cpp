@@ -6,7 +6,6 @@
 
 #include "trainer/active_clock.hpp"
 #include "trainer/learning_rate.hpp"
-#include "trainer/optimizer.hpp"
 
 namespace finch::trainer {
 
@@ -36,25 +35,27 @@ Training::Training(NetworkModule& module, const ImageSplit& split, torch::Tensor
       group_(group),
       batch_size_(std::min(options.batch_size, split.size())),
       total_steps_(steps_of(options, split)),
-      batches_(split, batch_size_, options.augmentation, options.seed, loaders_for(options.augmentation)),
+      batches_(split, batch_size_, options.augmentation, options.seed,
+               loading_for(options.augmentation, options.device)),
       parameters_(all_parameters(module, live_teacher_.get())),
-      optimizer_(make_optimizer(parameters_, options.learning_rate, options.weight_decay)) {
+      optimizer_(parameters_, options.weight_decay) {
+  module_.move_to(options.device);
+  if (live_teacher_) live_teacher_->move_to(options.device);
   module_.train();
 }
 
 std::expected<void, Error> Training::make_step() {
-  set_learning_rate(*optimizer_, learning_rate_at(options_.learning_rate, step_, total_steps_));
   const Batch whole = batches_.next();
   const auto own = group_.own_part(whole);
   if (!own) return std::unexpected(own.error());
-  const Batch& batch = *own;
+  const Batch batch = own->on(options_.device);
   torch::Tensor teacher;
   if (live_teacher_) {
     teacher = live_teacher_->answer(batch.images);
   } else if (soft_targets_.defined()) {
-    teacher = soft_targets_.index({batch.indices, batch.flipped}).to(torch::kFloat);
+    teacher = soft_targets_.index({batch.indices, batch.flipped}).to(options_.device, torch::kFloat);
   }
-  optimizer_->zero_grad();
+  optimizer_.zero_grad();
   const torch::Tensor logits =
       module_.forward(batch.images, live_teacher_ ? live_teacher_->student_observer() : NetworkModule::Observer());
   torch::Tensor loss = distillation_loss(logits, batch.labels, teacher, options_.loss,
@@ -68,7 +69,7 @@ std::expected<void, Error> Training::make_step() {
   const double mean_loss = group_.sum_gradients(parameters_, loss.item<double>());
   if (auto finite = check_finite(mean_loss, step_, total_steps_); !finite) return finite;
   if (constraint_ != nullptr) constraint_->constrain_gradients();
-  optimizer_->step();
+  optimizer_.step(learning_rate_at(options_.learning_rate, step_, total_steps_));
   if (constraint_ != nullptr) constraint_->constrain_weights();
   ++step_;
   return {};

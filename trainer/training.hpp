@@ -1,5 +1,6 @@
 // Trains a network on one split: augmented batches, cosine schedule with warm-up, distillation from cached soft
-// targets. Not thread safe; kernels use LibTorch's threads. Reproducible from the seed on one thread.
+// targets, on the processor or a GPU. Not thread safe; kernels use LibTorch's threads. Reproducible from the seed on
+// one thread of the processor; a GPU's sums come out in another order each time.
 #pragma once
 
 #include <torch/torch.h>
@@ -15,6 +16,7 @@
 #include "trainer/error.hpp"
 #include "trainer/live_teacher.hpp"
 #include "trainer/network_module.hpp"
+#include "trainer/optimizer.hpp"
 #include "trainer/process_group.hpp"
 #include "trainer/weight_constraint.hpp"
 
@@ -29,6 +31,7 @@ struct TrainingOptions {
   double feature_weight = 1;  // of a live teacher's features in the loss
   Augmentation augmentation;
   std::uint64_t seed = 1;
+  torch::Device device = torch::kCPU;  // where the module is moved to
 };
 
 // Of a training on the split; a batch is never greater than it.
@@ -39,7 +42,7 @@ class Training {
   // `module` and `split` must outlive this. `soft_targets`: logits [N, 2, classes] of plain and mirrored images of
   // `split`, or undefined. `live_teacher`: runs on every batch, and its answers take their place. `group`: the
   // processes that train this together, all with the same arguments; their weights stay the same, BatchNorm's
-  // statistics are each one's own. Sets the module to training mode.
+  // statistics are each one's own. Moves the module to the options' device, where it stays, and to training mode.
   Training(NetworkModule& module, const ImageSplit& split, torch::Tensor soft_targets, const TrainingOptions& options,
            std::unique_ptr<LiveTeacher> live_teacher = nullptr, ProcessGroup& group = ProcessGroup::alone());
 
@@ -61,7 +64,7 @@ class Training {
   std::int64_t step_ = 0;
   BatchSource batches_;
   std::vector<torch::Tensor> parameters_;  // that learn, the live teacher's translations included
-  std::unique_ptr<torch::optim::AdamW> optimizer_;
+  AdamW optimizer_;
   const WeightConstraint* constraint_ = nullptr;
 };
 

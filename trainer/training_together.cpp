@@ -94,8 +94,11 @@ std::expected<Rendezvous, Error> start_others(const std::vector<std::string>& co
   for (const std::string& argument : command) arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
   for (int rank = 1; rank < processes; ++rank) {
-    std::vector<std::string> variables = {std::format("RANK={}", rank), std::format("WORLD_SIZE={}", processes),
-                                          std::format("LOCAL_WORLD_SIZE={}", processes), "MASTER_ADDR=127.0.0.1",
+    std::vector<std::string> variables = {std::format("RANK={}", rank),
+                                          std::format("WORLD_SIZE={}", processes),
+                                          std::format("LOCAL_WORLD_SIZE={}", processes),
+                                          std::format("LOCAL_RANK={}", rank),
+                                          "MASTER_ADDR=127.0.0.1",
                                           std::format("MASTER_PORT={}", *port)};
     std::vector<char*> environment;
     for (std::string& variable : variables) environment.push_back(variable.data());

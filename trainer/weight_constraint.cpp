@@ -55,7 +55,7 @@ class SharedValues : public WeightConstraint {
 
   // Every element becomes the sum over the elements of its value, times the value's factor.
   static void share(const torch::Tensor& tensor, const Layer& layer, const torch::Tensor& factor) {
-    const torch::Tensor sums = torch::zeros({layer.counts.size(0)}, torch::kDouble)
+    const torch::Tensor sums = torch::zeros({layer.counts.size(0)}, tensor.options().dtype(torch::kDouble))
                                    .index_add_(0, layer.indices, tensor.flatten().to(torch::kDouble));
     tensor.copy_((sums * factor).index_select(0, layer.indices).view(tensor.sizes()));
   }

@@ -89,7 +89,7 @@ class PyTorch:
 
 class Finch:
     def __init__(self, folder, threads):
-        self.process = subprocess.Popen([PROGRAM, folder, str(threads), "turns"], stdin=subprocess.PIPE,
+        self.process = subprocess.Popen([PROGRAM, folder, str(threads), "cpu", "turns"], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
         self.parameters = int(self.process.stdout.readline())
 

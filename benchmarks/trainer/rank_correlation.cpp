@@ -15,6 +15,7 @@
 
 #include "search/search_space.hpp"
 #include "trainer/active_clock.hpp"
+#include "trainer/compute_device.hpp"
 #include "trainer/dataset.hpp"
 #include "trainer/evaluation.hpp"
 #include "trainer/soft_targets.hpp"
@@ -39,6 +40,10 @@ struct Settings {
   int adapt_steps = 0;
   double adapt_learning_rate = 0.01;
   std::int64_t recalibration = 2000;
+  std::int64_t batch = 128;
+  std::size_t first = 0;
+  std::string device = "cpu";
+  bool spread = false;
   bool standalone_only = false, supernet_only = false;
 };
 
@@ -80,6 +85,7 @@ class Study {
  public:
   explicit Study(const Settings& settings)
       : settings_(settings),
+        device_(need(choose_device(settings.device))),
         data_(need(load_dataset({.format = "idx", .path = settings.data, .validation_samples = 5000}))),
         space_(*search::make_search_space({.image = {1, 28, 28}, .classes = 10})) {
     at::set_num_threads(settings.threads);
@@ -95,7 +101,7 @@ class Study {
   void run() {
     soft_targets_ = soft_targets();
     if (!settings_.supernet_only)
-      for (std::size_t i = 0; i < genotypes_.size(); ++i) standalone(i);
+      for (std::size_t i = 0; i < genotypes_.size(); ++i) standalone((i + settings_.first) % genotypes_.size());
     if (settings_.standalone_only) return;
     const Supernet supernet = train_supernet();
     if (!settings_.supernet_only) compare(supernet);
@@ -114,11 +120,12 @@ class Study {
   // The quickstart's recipe.
   TrainingOptions options(double epochs, double learning_rate) const {
     return {.epochs = epochs,
-            .batch_size = 128,
+            .batch_size = settings_.batch,
             .learning_rate = learning_rate,
             .weight_decay = 0.005,
             .loss = {.label_smoothing = 0.05, .temperature = 2, .distillation_weight = 0.5},
-            .augmentation = {}};
+            .augmentation = {},
+            .device = device_};
   }
 
   torch::Tensor soft_targets() const {
@@ -164,7 +171,11 @@ class Study {
 
   Supernet train_supernet() {
     const auto path = settings_.folder / settings_.name;
-    if (std::filesystem::exists(path)) return need(Supernet::load(path));
+    if (std::filesystem::exists(path)) {
+      Supernet trained = need(Supernet::load(path));
+      trained.move_to(device_);
+      return trained;
+    }
     std::filesystem::path checkpoint = path;
     checkpoint += ".checkpoint";
     torch::manual_seed(1);
@@ -173,11 +184,12 @@ class Study {
                               {.training = options(settings_.supernet_epochs, settings_.supernet_learning_rate),
                                .limits = {.macs = settings_.macs},
                                .random_subnets = settings_.random,
-                               .in_place_weight = settings_.in_place});
+                               .in_place_weight = settings_.in_place,
+                               .spread = settings_.spread});
     if (std::filesystem::exists(checkpoint)) need(training.restore(checkpoint));
     while (training.step() < training.total_steps()) {
       need(training.make_step());
-      if (training.step() % 100 != 0 && training.step() < training.total_steps()) continue;
+      if (training.step() % 50 != 0 && training.step() < training.total_steps()) continue;
       write(checkpoint, training.checkpoint());
       write(path.string() + ".seconds", std::format("{}\n", training.seconds()));
       std::cerr << std::format("{}: step {} of {}, {:.0f} s\n", settings_.name, training.step(), training.total_steps(),
@@ -226,6 +238,7 @@ class Study {
   }
 
   Settings settings_;
+  torch::Device device_;
   Dataset data_;
   std::unique_ptr<search::SearchSpace> space_;
   std::vector<search::Genotype> genotypes_;
@@ -256,6 +269,10 @@ int main(int count, char** arguments) {
   app.add_option("--recalibration", settings.recalibration, "images for BatchNorm's statistics");
   app.add_option("--adapt-steps", settings.adapt_steps, "of training, of each network before it is evaluated");
   app.add_option("--adapt-learning-rate", settings.adapt_learning_rate);
+  app.add_option("--batch", settings.batch);
+  app.add_option("--first", settings.first, "of the networks trained alone, where several programs share them");
+  app.add_option("--device", settings.device, "that trains");
+  app.add_flag("--spread", settings.spread, "networks evenly over the range of MACs in place of the sandwich");
   app.add_flag("--standalone-only", settings.standalone_only, "train the networks, and no supernet");
   app.add_flag("--supernet-only", settings.supernet_only, "train the supernet, and compare nothing yet");
   CLI11_PARSE(app, count, arguments);

@@ -1,7 +1,7 @@
 // Finch's training and evaluation against a loop that uses LibTorch's own modules and nothing of Finch: the same
 // network, data and threads, in turns, so that a machine that slows down slows both. Finch augments, looks soft targets
 // up and distils meanwhile; the plain loop does none of it.
-//   build/release/bin/training_benchmark [FASHION_MNIST_FOLDER [THREADS [turns]]]
+//   build/release/bin/training_benchmark [FASHION_MNIST_FOLDER [THREADS [DEVICE [turns]]]]
 // turns: each line of the input, "train" or "evaluate", is a turn of Finch's, whose images/s are printed; for
 // pytorch_training.py.
 #include <torch/torch.h>
@@ -18,6 +18,7 @@
 #include "search/cost_model.hpp"
 #include "search/search_space.hpp"
 #include "trainer/batch_source.hpp"
+#include "trainer/compute_device.hpp"
 #include "trainer/dataset.hpp"
 #include "trainer/distillation_loss.hpp"
 #include "trainer/evaluation.hpp"
@@ -94,7 +95,11 @@ std::int64_t parameters(const nn::Module& module) {
   return count;
 }
 
-double images_per_second(std::int64_t images, const std::function<void()>& work) {
+double images_per_second(std::int64_t images, const std::function<void()>& counted) {
+  const auto work = [&] {
+    counted();
+    if (torch::cuda::is_available()) torch::cuda::synchronize();
+  };
   const auto begin = std::chrono::steady_clock::now();
   work();
   return static_cast<double>(images) / std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -135,13 +140,14 @@ void compare(const std::string& what, std::vector<Contender> contenders) {
 
 // What one writes without Finch.
 struct PlainLoop {
-  PlainLoop(const Dataset& data, at::MemoryFormat memory_format)
+  PlainLoop(const Dataset& data, at::MemoryFormat memory_format, torch::Device device)
       : format(memory_format),
-        images(plain_images(data.train, data)),
-        labels(torch::tensor(data.train.labels, torch::kLong)),
-        test_images(plain_images(data.test, data)),
-        test_labels(torch::tensor(data.test.labels, torch::kLong)),
+        images(plain_images(data.train, data).to(device)),
+        labels(torch::tensor(data.train.labels, torch::kLong).to(device)),
+        test_images(plain_images(data.test, data).to(device)),
+        test_labels(torch::tensor(data.test.labels, torch::kLong).to(device)),
         optimizer(network.parameters(), torch::optim::AdamWOptions(0.01)) {
+    network.to(device);
     for (torch::Tensor& parameter : network.parameters()) {
       if (parameter.dim() == 4) parameter.set_data(parameter.detach().contiguous(format));
     }
@@ -149,7 +155,7 @@ struct PlainLoop {
 
   double train() {
     network.train();
-    const torch::Tensor order = torch::randperm(images.size(0), torch::kLong);
+    const torch::Tensor order = torch::randperm(images.size(0), torch::kLong).to(images.device());
     return images_per_second(kSteps * kBatch, [&] {
       for (std::int64_t step = 0; step < kSteps; ++step) {
         const torch::Tensor batch = order.slice(0, step * kBatch, (step + 1) * kBatch);
@@ -179,22 +185,23 @@ struct PlainLoop {
   torch::optim::AdamW optimizer;
 };
 
-void benchmark(const Dataset& dataset, int threads, bool turns) {
+void benchmark(const Dataset& dataset, int threads, torch::Device device, bool turns) {
   torch::set_num_threads(threads);
   at::globalContext().setFlushDenormal(true);
   auto space = *search::make_search_space({.image = {1, 28, 28}, .classes = 10});
   auto network = *space->decode(kGenotype);
   const auto cost = search::cost_of(network);
   NetworkModule module(std::move(network), dataset.mean, dataset.stddev);
-  PlainLoop contiguous(dataset, at::MemoryFormat::Contiguous), channels_last(dataset, at::MemoryFormat::ChannelsLast);
+  PlainLoop contiguous(dataset, at::MemoryFormat::Contiguous, device),
+      channels_last(dataset, at::MemoryFormat::ChannelsLast, device);
   if (parameters(module) != parameters(contiguous.network)) {
     std::cerr << std::format("not the same network: {} and {} parameters\n", parameters(module),
                              parameters(contiguous.network));
     std::exit(1);
   }
   if (!turns)
-    std::cout << std::format("{} parameters, {} MACs, batch {}, {} threads, {} rounds\n", cost.parameters, cost.macs,
-                             kBatch, threads, kRounds);
+    std::cout << std::format("{} parameters, {} MACs, batch {}, {} threads, {}, {} rounds\n", cost.parameters,
+                             cost.macs, kBatch, threads, device.str(), kRounds);
 
   const torch::Tensor soft_targets = torch::randn({dataset.train.size(), 2, 10}).to(torch::kHalf);
   const TrainingOptions options{
@@ -202,7 +209,8 @@ void benchmark(const Dataset& dataset, int threads, bool turns) {
       .batch_size = kBatch,
       .learning_rate = 0.01,
       .loss = {.temperature = 2, .distillation_weight = 0.5},
-      .augmentation = {.flip = true, .crop_padding = 2}};
+      .augmentation = {.flip = true, .crop_padding = 2},
+      .device = device};
   const auto train = [&] {
     Training training(module, dataset.train, soft_targets, options);
     return images_per_second(training.total_steps() * kBatch, [&] { run(training, [](double) {}).value(); });
@@ -226,20 +234,20 @@ void benchmark(const Dataset& dataset, int threads, bool turns) {
   const auto augmented = [&](int operations, int loaders) {
     return [&, operations, loaders] {
       const Augmentation augmentation{.flip = true, .crop_padding = 2, .randaugment_operations = operations};
-      BatchSource source(dataset.train, kBatch, augmentation, 1, loaders);
-      torch::optim::AdamW optimizer(module.parameters(), torch::optim::AdamWOptions(0.01));
+      BatchSource source(dataset.train, kBatch, augmentation, 1, {.loaders = loaders});
+      AdamW optimizer(module.parameters(), 0);
       module.train();
       return images_per_second(kSteps * kBatch, [&] {
         for (std::int64_t step = 0; step < kSteps; ++step) {
-          const Batch batch = source.next();
+          const Batch batch = source.next().on(device);
           optimizer.zero_grad();
           distillation_loss(module.forward(batch.images), batch.labels, {}, {}).backward();
-          optimizer.step();
+          optimizer.step(0.01);
         }
       });
     };
   };
-  const int loaders = loaders_for({.randaugment_operations = 2});
+  const int loaders = loading_for({.randaugment_operations = 2}, torch::kCPU).loaders;
   compare("loaders", {{std::format("RandAugment, {} loaders", loaders), augmented(2, loaders)},
                       {"RandAugment, none", augmented(2, 0)},
                       {"plain, 1 loader", augmented(0, 1)},
@@ -259,6 +267,11 @@ int main(int count, char** arguments) {
     std::cerr << dataset.error().message << '\n';
     return 2;
   }
-  finch::trainer::benchmark(*dataset, count > 2 ? std::atoi(arguments[2]) : 2,
-                            count > 3 && arguments[3] == std::string_view("turns"));
+  const auto device = finch::trainer::choose_device(count > 3 ? arguments[3] : "cpu");
+  if (!device) {
+    std::cerr << device.error().message << '\n';
+    return 2;
+  }
+  finch::trainer::benchmark(*dataset, count > 2 ? std::atoi(arguments[2]) : 2, *device,
+                            count > 4 && arguments[4] == std::string_view("turns"));
 }

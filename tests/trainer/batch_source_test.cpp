@@ -57,8 +57,8 @@ Augmentation everything() {
 
 TEST(BatchSource, SameBatchesWhateverTheNumberOfLoaders) {
   const ImageSplit split = sample_images(50, 1);
-  BatchSource alone(split, 16, everything(), 5, 0), one(split, 16, everything(), 5, 1),
-      many(split, 16, everything(), 5, 4);
+  BatchSource alone(split, 16, everything(), 5), one(split, 16, everything(), 5, {.loaders = 1}),
+      many(split, 16, everything(), 5, {.loaders = 4});
   for (int i = 0; i < 20; ++i) {
     const Batch expected = alone.next();
     for (BatchSource* source : {&one, &many}) {
@@ -74,7 +74,7 @@ TEST(BatchSource, SameBatchesWhateverTheNumberOfLoaders) {
 
 TEST(BatchSource, LoadersGoBackToAPositionToo) {
   const ImageSplit split = sample_images(50, 1);
-  BatchSource source(split, 16, everything(), 5, 3);
+  BatchSource source(split, 16, everything(), 5, {.loaders = 3});
   std::vector<torch::Tensor> first;
   for (int i = 0; i < 6; ++i) first.push_back(source.next().images);
   source.restore("2");

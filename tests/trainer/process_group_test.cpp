@@ -72,7 +72,8 @@ int run_as(int rank, int processes, std::uint16_t port, const std::function<bool
   if (child != 0) return child;
   at::set_num_threads(1);
   bool good = false;
-  if (auto group = ProcessGroup::meet({.rank = rank, .processes = processes, .port = port})) good = check(**group);
+  if (auto group = ProcessGroup::meet({.rank = rank, .processes = processes, .port = port}, torch::kCPU))
+    good = check(**group);
   ::_exit(good ? 0 : 1);
 }
 
@@ -115,7 +116,7 @@ TEST(ProcessGroup, KnowsEverywhereThatOneProcessCannotBegin) {
 
 TEST(ProcessGroup, SaysWhereItWaitedInVain) {
   const auto group = ProcessGroup::meet({.rank = 1, .processes = 2, .address = "no-such-host.invalid", .port = 1},
-                                        std::chrono::seconds(1));
+                                        torch::kCPU, std::chrono::seconds(1));
   ASSERT_FALSE(group);
   EXPECT_THAT(group.error().message, HasSubstr("process 1 of 2"));
   EXPECT_THAT(group.error().message, HasSubstr("no-such-host.invalid:1"));
