@@ -11,6 +11,7 @@
 #include "controller/config/device_profile.hpp"
 #include "controller/farm/farm.hpp"
 #include "controller/farm/farm_store.hpp"
+#include "controller/farm/local_gpu.hpp"
 #include "protocol/identity.hpp"
 
 namespace finch::controller {
@@ -80,6 +81,8 @@ Finding disk(const std::filesystem::path& folder) {
 std::vector<Finding> examine() {
   std::vector<Finding> findings = {program("finch-agent"), program("finch-trainer")};
   for (Finding& runtime : runtimes()) findings.push_back(std::move(runtime));
+  if (const auto gpu = find_local_gpu(program_folder() / "finch-trainer"))
+    findings.push_back({"GPU", gpu->usable ? State::ok : State::warning, gpu->advice()});
   findings.push_back(data_set());
   const auto profiles = profile_names();
   findings.push_back({"device profiles", profiles.empty() ? State::missing : State::ok,

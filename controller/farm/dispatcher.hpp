@@ -4,6 +4,7 @@
 // A worker that is lost keeps its leases for `kGrace`, and its host stays as it was meanwhile; then they are released.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -113,5 +114,7 @@ class Dispatcher {
 
 inline constexpr const char* kLocalAgent = "local";
 inline constexpr const char* kLocalTrainer = "local-trainer";
+// Beside it where a GPU has room for several trainings.
+inline constexpr std::array kMoreLocalTrainers = {"local-trainer-2", "local-trainer-3", "local-trainer-4"};
 
 }  // namespace finch::controller

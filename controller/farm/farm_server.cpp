@@ -21,7 +21,10 @@ constexpr std::chrono::minutes kLogAgain{10};
 constexpr std::size_t kLinesRemembered = 1000;
 
 std::set<std::string> local_workers(const FarmOptions& options) {
-  return options.local_workers ? std::set<std::string>{kLocalAgent, kLocalTrainer} : std::set<std::string>{};
+  if (!options.local_workers) return {};
+  std::set<std::string> names(kMoreLocalTrainers.begin(), kMoreLocalTrainers.end());
+  names.insert({kLocalAgent, kLocalTrainer});
+  return names;
 }
 
 const char* name_of(protocol::Role role) {

@@ -14,8 +14,10 @@
 #include <format>
 #include <fstream>
 #include <thread>
+#include <utility>
 
 #include "controller/farm/dispatcher.hpp"
+#include "controller/farm/local_gpu.hpp"
 #include "protocol/identity.hpp"
 
 namespace finch::controller {
@@ -84,18 +86,41 @@ std::filesystem::path LocalWorkers::log_of(const Program& program) const {
 
 std::vector<LocalWorkers::Failure> LocalWorkers::tend(Need need) {
   std::vector<Failure> failures;
+  if (need.trainer && !std::exchange(looked_for_gpu_, true)) look_for_gpu();
   for (Program& program : programs_) {
     std::string hopeless = program.pid > 0 ? reap(program) : "";
-    const bool needed = program.kind == Kind::agent ? need.agent : need.trainer;
+    const bool needed = is_needed(program, need);
     if (hopeless.empty() && needed && program.pid < 0 && Clock::now() >= program.not_before) {
       if (const auto started = start(program); !started) hopeless = started.error().message;
     }
     if (hopeless.empty()) continue;
     options_.log(hopeless);
     program.early_deaths = 0;
-    if (needed) failures.push_back({program.kind, hopeless});
+    if (needed && !program.extra) failures.push_back({program.kind, hopeless});
   }
   return failures;
+}
+
+void LocalWorkers::look_for_gpu() {
+  const auto gpu = find_local_gpu(options_.programs / "finch-trainer", options_.root);
+  if (!gpu) return;
+  options_.log(gpu->advice());
+  for (int i = 1; gpu->usable && i < gpu->trainings(); ++i) {
+    const std::string name = kMoreLocalTrainers[static_cast<std::size_t>(i) - 1];
+    programs_.push_back({.kind = Kind::trainer,
+                         .name = name,
+                         .program = "finch-trainer",
+                         .folder = name,
+                         .arguments = {},
+                         .extra = true});
+  }
+}
+
+bool LocalWorkers::is_needed(const Program& program, Need need) const {
+  if (program.kind == Kind::agent) return need.agent;
+  if (!program.extra) return need.trainer;
+  return std::ranges::any_of(
+      programs_, [](const Program& other) { return other.kind == Kind::trainer && !other.extra && other.pid > 0; });
 }
 
 std::expected<void, Error> LocalWorkers::start(Program& program) {

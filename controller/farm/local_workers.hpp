@@ -5,7 +5,6 @@
 
 #include <sys/types.h>
 
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -26,6 +25,7 @@ class LocalWorkers {
     std::string profile;             // of the agent
     std::filesystem::path programs;  // folder of finch-agent and finch-trainer
     std::function<void(const std::string& line)> log;
+    std::filesystem::path root = "/";  // of /sys and /proc
   };
   struct Need {
     bool agent = false;  // somebody waits for it, and it is not connected
@@ -53,11 +53,15 @@ class LocalWorkers {
     std::string program;  // file name
     std::string folder;   // below Home::workers(), and of its log
     std::vector<std::string> arguments;
+    bool extra = false;  // goes along with the trainer that was asked for
     pid_t pid = -1;
     int early_deaths = 0;  // in a row
     Clock::time_point started{}, not_before{};
   };
 
+  // Once: says what GPU there is, and adds trainers where it has room for several.
+  void look_for_gpu();
+  bool is_needed(const Program& program, Need need) const;
   // Error: it cannot be started at all.
   std::expected<void, Error> start(Program& program);
   // Notes its end, if it has ended; gives why it is hopeless, or nothing.
@@ -66,7 +70,8 @@ class LocalWorkers {
 
   const Home home_;
   const Options options_;
-  std::array<Program, 2> programs_;
+  std::vector<Program> programs_;
+  bool looked_for_gpu_ = false;
 };
 
 }  // namespace finch::controller

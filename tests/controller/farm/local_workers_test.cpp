@@ -33,7 +33,8 @@ class LocalWorkersTest : public testing::Test {
         home_, LocalWorkers::Options{.controller = "127.0.0.1:1234",
                                      .profile = "board",
                                      .programs = programs(),
-                                     .log = [this](const std::string& line) { log_.push_back(line); }});
+                                     .log = [this](const std::string& line) { log_.push_back(line); },
+                                     .root = folder_.path() / "root"});
   }
   // Tends until the file is there.
   void wait_for(LocalWorkers& local, LocalWorkers::Need need, const std::filesystem::path& file) {
@@ -51,6 +52,31 @@ class LocalWorkersTest : public testing::Test {
   Home home_{folder_.path() / "home"};
   std::vector<std::string> log_;
 };
+
+TEST_F(LocalWorkersTest, StartsAsManyTrainersAsTheGpuHasRoomFor) {
+  const auto pci = folder_.path() / "root/sys/bus/pci/devices/0000:01:00.0";
+  std::filesystem::create_directories(pci);
+  std::ofstream(pci / "vendor") << "0x10de\n";
+  std::ofstream(pci / "class") << "0x030200\n";
+  write_program("nvidia-smi", "echo 17000");
+  const auto started = folder_.path() / "started";
+  std::filesystem::create_directories(started);
+  // Its state folder bears its name.
+  write_program("finch-trainer", "[ \"$1\" = devices ] && { echo cuda:0; exit; }; touch " + started.string() +
+                                     "/$(basename \"$4\"); exec sleep 1000");
+  const std::string path = std::getenv("PATH");
+  ::setenv("PATH", (programs().string() + ":" + path).c_str(), 1);
+  const auto local = workers();
+  const bool several = std::thread::hardware_concurrency() > 1;
+  wait_for(*local, {.trainer = true}, started / (several ? "local-trainer-2" : "local-trainer"));
+  for (int i = 0; i < 20; ++i) {
+    local->tend({});
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  ::setenv("PATH", path.c_str(), 1);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(started), {}), several ? 2 : 1);
+  EXPECT_THAT(log_, testing::Contains(HasSubstr(several ? "2 networks at once" : "1 network at once")));
+}
 
 TEST_F(LocalWorkersTest, StartsWhatIsNeededWithItsIdentity) {
   const auto ready = folder_.path() / "ready";
