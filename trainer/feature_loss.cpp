@@ -34,11 +34,19 @@ torch::Tensor relative_distances(const torch::Tensor& x) {
   return distances * others / (mean + kTiny);
 }
 
-// cos of the angle at image i between images j and k, [N, N, N].
+// cos of the angle at image i between images j and k, [N, N, N]; from inner products alone, whatever the length of a
+// row.
 torch::Tensor angles(const torch::Tensor& x) {
-  const torch::Tensor difference = x.unsqueeze(0) - x.unsqueeze(1);
-  const torch::Tensor direction = difference / (difference.pow(2).sum(2, /*keepdim=*/true) + kTiny).sqrt();
-  return direction.bmm(direction.transpose(1, 2));
+  const torch::Tensor centred = x - x.mean(0, /*keepdim=*/true);  // angles do not change, products stay small
+  const torch::Tensor products = centred.matmul(centred.t());
+  const torch::Tensor squares = products.diagonal();
+  const torch::Tensor own = squares.view({-1, 1, 1});
+  // (x_j - x_i)(x_k - x_i)
+  const torch::Tensor sides = products.unsqueeze(0) - products.unsqueeze(1) - products.unsqueeze(2) + own;
+  const torch::Tensor lengths =
+      (squares.unsqueeze(0) + squares.unsqueeze(1) - 2 * products).clamp_min(0).add(kTiny).sqrt();
+  const torch::Tensor others = 1 - torch::eye(x.size(0), x.options());  // an image has no direction from itself
+  return (sides * others.unsqueeze(1) * others.unsqueeze(2)) / (lengths.unsqueeze(1) * lengths.unsqueeze(2));
 }
 
 }  // namespace
