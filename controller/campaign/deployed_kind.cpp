@@ -56,9 +56,13 @@ const protocol::ExportedFile* file_of(const ExportedFiles& files, const Deployed
 }
 
 std::string accuracy_difference(double deployed, double expected, std::int64_t images, double tolerance) {
-  constexpr double kRounding = 3.5;
+  // Rounding decides images that lie near a border between classes, one in fifty at most, either way: twice the
+  // standard deviation of what that adds up to, and three images where there are few.
+  constexpr double kNearABorder = 0.02;
+  const auto count = static_cast<double>(images);
+  const double rounding = std::max(3.5, 2 * std::sqrt(kNearABorder * count));
   const double difference = std::abs(deployed - expected);
-  if (difference * static_cast<double>(images) < kRounding || 100 * difference <= tolerance) return {};
+  if (difference * count < rounding || 100 * difference <= tolerance) return {};
   return std::format("{:.2f} % of {} images instead of {:.2f} %, more than finalists.accuracy_tolerance = {:g} apart",
                      100 * deployed, images, 100 * expected, tolerance);
 }

@@ -32,7 +32,8 @@ std::string format_of(const protocol::ExportedFile& file);
 const protocol::ExportedFile* file_of(const ExportedFiles& files, const DeployedKind& kind);
 
 // Why the accuracy of a deployed file is not what it should be; empty: it is. Both 0..1, over the same images; what
-// differs by three images or less is rounding, whatever the tolerance (points).
+// differs by three images or less, or by no more than rounding decides among so many, is none, whatever the tolerance
+// (points).
 std::string accuracy_difference(double deployed, double expected, std::int64_t images, double tolerance);
 
 }  // namespace finch::controller

@@ -148,6 +148,8 @@ TEST(AccuracyDifference, IsBeyondToleranceAndRounding) {
   EXPECT_THAT(accuracy_difference(0.91, 0.90, 10'000, 0.5), HasSubstr("91.00 %"));
   EXPECT_EQ(accuracy_difference(0.95, 0.98, 100, 0.5), "");  // three images
   EXPECT_NE(accuracy_difference(0.94, 0.98, 100, 0.5), "");
+  EXPECT_EQ(accuracy_difference(272.0 / 300, 276.0 / 300, 300, 0.5), "");  // four of few
+  EXPECT_NE(accuracy_difference(271.0 / 300, 276.0 / 300, 300, 0.5), "");
 }
 
 TEST(DeployedKind, IsReadAsWritten) {
