@@ -11,6 +11,7 @@ namespace {
 constexpr int kTries = 20'000;  // a decode takes microseconds
 constexpr int kSmallestOf = 200;
 constexpr int kLargeOf = 8;
+constexpr int kNearestOf = 24;
 
 }  // namespace
 
@@ -72,30 +73,27 @@ std::expected<std::vector<search::Network>, Error> SubnetSampler::next(int rando
 }
 
 std::expected<std::vector<search::Network>, Error> SubnetSampler::spread(int count) {
-  if (bounds_.empty()) {
+  if (most_macs_ == 0) {
     std::mt19937_64 generator(1);
-    std::vector<double> macs;
     for (int i = 0; i < kSmallestOf; ++i) {
-      auto some = draw(generator);
+      const auto some = draw(generator);
       if (!some) return std::unexpected(some.error());
-      macs.push_back(static_cast<double>(some->macs));
+      most_macs_ = std::max(most_macs_, some->macs);
+      least_macs_ = i == 0 ? some->macs : std::min(least_macs_, some->macs);
     }
-    std::ranges::sort(macs);
-    bounds_ = {macs.front(), macs.back()};
   }
   std::vector<search::Network> networks;
-  for (int i = count - 1; i >= 0; --i) {
-    const double part = (i + std::generate_canonical<double, 53>(generator_)) / count;
-    const double wanted = bounds_[0] + part * (bounds_[1] - bounds_[0]);
-    auto best = draw(generator_);
-    for (int k = 1; best && k < 24; ++k) {
+  for (int part = count - 1; part >= 0; --part) {
+    const double at = (part + std::generate_canonical<double, 53>(generator_)) / count;
+    const double wanted = std::lerp(static_cast<double>(least_macs_), static_cast<double>(most_macs_), at);
+    const auto distance = [&](const Sampled& sampled) { return std::abs(static_cast<double>(sampled.macs) - wanted); };
+    auto nearest = draw(generator_);
+    for (int i = 1; nearest && i < kNearestOf; ++i) {
       auto other = draw(generator_);
-      if (other &&
-          std::abs(static_cast<double>(other->macs) - wanted) < std::abs(static_cast<double>(best->macs) - wanted))
-        best = std::move(other);
+      if (other && distance(*other) < distance(*nearest)) nearest = std::move(other);
     }
-    if (!best) return std::unexpected(best.error());
-    networks.push_back(std::move(best->network));
+    if (!nearest) return std::unexpected(nearest.error());
+    networks.push_back(std::move(nearest->network));
   }
   return networks;
 }

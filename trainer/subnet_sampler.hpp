@@ -34,6 +34,8 @@ class SubnetSampler {
   // Error: no network of a great sample keeps the limits.
   std::expected<std::vector<search::Network>, Error> next(int random);
 
+  // One network from each of `count` equal parts of the range of MACs that a sample of the space has, the greatest
+  // first: of MACs drawn there the nearest of a few. Error: as of next().
   std::expected<std::vector<search::Network>, Error> spread(int count);
 
   // Where its random numbers stand, and back there.
@@ -52,7 +54,7 @@ class SubnetSampler {
   CostLimits limits_;
   std::mt19937_64 generator_;
   std::expected<search::Network, Error> smallest_;
-  std::vector<double> bounds_;
+  std::int64_t least_macs_ = 0, most_macs_ = 0;  // of a sample; 0: not drawn yet
 };
 
 }  // namespace finch::trainer

@@ -25,6 +25,8 @@ struct SupernetOptions {
   CostLimits limits;             // of the networks that shall learn
   int random_subnets = 2;        // of a step, besides a large one and the smallest
   double in_place_weight = 0.5;  // of the large network's answers in the loss of the others, 0..1
+  // In place of the sandwich as many networks as `random_subnets` says, evenly over the range of MACs: the order of
+  // networks comes out better than with the sandwich, see docs/training.md.
   bool spread = false;
 };
 

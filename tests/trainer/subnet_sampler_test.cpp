@@ -41,6 +41,23 @@ TEST_F(SubnetSamplerTest, WithinLimitsALargeOneLeads) {
   EXPECT_GT(large, random);
 }
 
+TEST_F(SubnetSamplerTest, SpreadsEvenlyOverTheRangeOfMacs) {
+  const CostLimits limits{.macs = 4.0 * static_cast<double>(smallest_)};
+  SubnetSampler sampler(*space_, limits, 1);
+  std::vector<double> means(4);
+  for (int i = 0; i < 20; ++i) {
+    const auto networks = sampler.spread(4).value();
+    ASSERT_EQ(networks.size(), 4u);
+    for (std::size_t part = 0; part < 4; ++part) {
+      EXPECT_TRUE(limits.keep(search::cost_of(networks[part])));
+      means[part] += static_cast<double>(macs(networks[part])) / 20;
+    }
+  }
+  const double step = (means[0] - means[3]) / 3;
+  EXPECT_GT(step, 0);
+  for (std::size_t part = 0; part < 3; ++part) EXPECT_NEAR(means[part] - means[part + 1], step, 0.4 * step) << part;
+}
+
 TEST_F(SubnetSamplerTest, GoesOnFromAPosition) {
   SubnetSampler sampler(*space_, {.macs = 4.0 * static_cast<double>(smallest_)}, 1), other = sampler;
   (void)sampler.next(3);
