@@ -44,6 +44,7 @@ class Cluster : public CompressionStep {
     auto clustered = cluster_weights(*model.module, options);
     if (!clustered) return std::unexpected(clustered.error());
     model.module = std::move(clustered->module);
+    if (task.training) model.module->move_to(task.training->device);  // where what the constraint keeps is needed
     const auto constraint = keep_shared_values(*model.module);
     if (auto trained = fine_tune(model, task, constraint.get()); !trained) return std::unexpected(trained.error());
     const SharedSize size = shared_size(*model.module);

@@ -4,13 +4,13 @@
 #include "search/search_space.hpp"
 #include "tests/trainer/sample_data.hpp"
 #include "tests/trainer/temporary_folder.hpp"
+#include "trainer/compression_step.hpp"
 #include "trainer/compute_device.hpp"
 #include "trainer/evaluation.hpp"
 #include "trainer/process_group.hpp"
 #include "trainer/quantize.hpp"
 #include "trainer/supernet_training.hpp"
 #include "trainer/teacher.hpp"
-#include "trainer/weight_clustering.hpp"
 
 namespace finch::trainer {
 namespace {
@@ -99,7 +99,7 @@ TEST_F(GpuTest, LearnsFromALiveTeachersFeatures) {
   }
 }
 
-TEST_F(GpuTest, QuantizesWithTrainingAndKeepsClusters) {
+TEST_F(GpuTest, QuantizesPrunesAndKeepsClusters) {
   NetworkModule network = module();
   Training training(network, data_.train, soft_targets(), options(15, gpu_));
   ASSERT_TRUE(run(training, [](double) {}));
@@ -110,17 +110,25 @@ TEST_F(GpuTest, QuantizesWithTrainingAndKeepsClusters) {
   EXPECT_TRUE(quantized->report.qat_top1);
   EXPECT_GE(quantized->report.int8_top1, 0.9);
 
+  CompressionSteps steps;
+  register_builtin_compression_steps(steps);
+  std::vector<std::string> notes;
   network.move_to(torch::kCPU);
-  auto clustered = cluster_weights(network, {.bits = 4});
-  ASSERT_TRUE(clustered) << clustered.error().message;
-  NetworkModule& shared = *clustered->module;
-  shared.move_to(gpu_);
-  const auto constraint = keep_shared_values(shared);
-  Training further(shared, data_.train, soft_targets(), options(2, gpu_));
-  further.keep(*constraint);
-  ASSERT_TRUE(run(further, [](double) {}));
-  for (const auto& [name, weight] : shared.filters())
-    EXPECT_LE(std::get<0>(torch::_unique2(weight.detach().cpu())).numel(), 16) << name;
+  Model model{.module = copy_of(network), .class_names = {}, .origin = "trained here"};
+  for (const auto& [step, amount] : {std::pair{"prune", 0.3}, std::pair{"cluster", 4.0}}) {
+    auto changed = steps.make(step).value()->apply(std::move(model),
+                                                   {.dataset = data_,
+                                                    .amount = amount,
+                                                    .training = options(2, gpu_),
+                                                    .soft_targets = soft_targets(),
+                                                    .progress = [](double) {}},
+                                                   notes);
+    ASSERT_TRUE(changed) << changed.error().message;
+    model = std::move(*changed);
+    EXPECT_FALSE(model.module->device().is_cuda()) << step;
+  }
+  for (const auto& [name, weight] : model.module->filters())
+    EXPECT_LE(std::get<0>(torch::_unique2(weight.detach())).numel(), 16) << name;
 }
 
 TEST_F(GpuTest, TrainsASupernetAndGoesOnFromItsCheckpoint) {
