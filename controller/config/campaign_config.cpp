@@ -352,14 +352,14 @@ void read_devices(TomlReader& reader, CampaignConfig& config) {
     device.measure = read_measure_overrides(measure);
     if (device.profile.ends_with(".toml")) device.profile = absolute_to(config.file, device.profile);
     if (device.name.empty()) table.complain("name", "a device has a name; see: finch devices");
-    if (config.device(device.name) != nullptr)
-      table.complain("name", std::format("there are two devices '{}'", device.name));
+    const bool doubled = config.device(device.name) != nullptr;
+    if (doubled) table.complain("name", std::format("there are two devices '{}'", device.name));
     for (auto board = device.boards.begin(); board != device.boards.end(); ++board) {
       if (board->empty()) table.complain("boards", "a board has a name; see: finch devices");
       if (config.device_with_board(*board) != nullptr || std::find(device.boards.begin(), board, *board) != board)
         table.complain("boards", std::format("the board '{}' is named twice", *board));
     }
-    if (!device.is_pool() && config.device_with_board(device.name) != nullptr)
+    if (!doubled && !device.is_pool() && config.device_with_board(device.name) != nullptr)
       table.complain("name", std::format("the board '{}' is named twice", device.name));
     table.done();
     config.devices.push_back(device);

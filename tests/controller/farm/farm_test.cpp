@@ -9,6 +9,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <format>
 #include <fstream>
 #include <iterator>
 
@@ -330,8 +331,8 @@ TEST_F(FarmTest, TellsStrangersWhatIsWrong) {
   const auto newer = answer_to(farm->port(), protocol::client_context(joined("pi")).value(), hello);
   EXPECT_TRUE(newer.refused().final());
   EXPECT_THAT(newer.refused().reason(),
-              AllOf(HasSubstr("agent (Finch 9.8.7) speaks version 2"), HasSubstr("controller (Finch 0"),
-                    HasSubstr("update the controller to the agent's")));
+              AllOf(HasSubstr(std::format("agent (Finch 9.8.7) speaks version {}", protocol::kProtocolVersion + 1)),
+                    HasSubstr("controller (Finch 0"), HasSubstr("update the controller to the agent's")));
   hello.mutable_hello()->set_protocol_version(protocol::kProtocolVersion - 1);
   hello.mutable_hello()->set_role(protocol::TRAINER);
   const auto older = answer_to(farm->port(), protocol::client_context(joined("pi")).value(), hello);
