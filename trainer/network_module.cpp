@@ -203,7 +203,7 @@ torch::Tensor NetworkModule::apply(std::size_t index, const std::vector<torch::T
 }
 
 torch::Tensor NetworkModule::forward(const torch::Tensor& images, const Observer& observer) {
-  const torch::Tensor here = images.to(device(), /*non_blocking=*/true);
+  const torch::Tensor here = images.to(device(), /*non_blocking=*/device().is_cuda());
   if (replaced_forward_) return replaced_forward_(here);
   std::optional<BrainFloats> brain_floats;
   if (device().is_cuda() && is_training() && torch::GradMode::is_enabled()) brain_floats.emplace();

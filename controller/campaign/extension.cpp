@@ -53,7 +53,8 @@ std::expected<std::vector<std::string>, Error> changes_of_extension(const Campai
   std::vector<std::string> changes;
   for (const std::string& key : keys) {
     const std::string was = value(old_settings, key), is = value(new_settings, key);
-    if (was == is) continue;
+    // What a space's file says is space.definition; where it lies does not matter.
+    if (was == is || key == "space.file") continue;
     // The search measured with all of them, then.
     const bool known = key == "finalists.runtimes" && before.measure.every_runtime;
     if (known || !may_change(key)) {

@@ -139,5 +139,14 @@ TEST_F(ExtensionTest, NamesEveryChange) {
   EXPECT_THAT(*changes, ElementsAre("budget.evaluations: 5 -> 6", "device local.threads: 1 -> 2"));
 }
 
+TEST_F(ExtensionTest, ASpacesFileMayLieElsewhereButSaysTheSame) {
+  CampaignConfig before = config(budget(5)), now = config(budget(6));
+  before.space_file = SpaceFile{.file = "/there/space.toml", .definition = "[stem]\n", .config = {}};
+  now.space_file = SpaceFile{.file = "/here/space.toml", .definition = "[stem]\n", .config = {}};
+  EXPECT_THAT(changes_of_extension(before, now).value(), ElementsAre("budget.evaluations: 5 -> 6"));
+  now.space_file->definition = "[head]\n";
+  EXPECT_THAT(changes_of_extension(before, now).error().message, HasSubstr("space.definition"));
+}
+
 }  // namespace
 }  // namespace finch::controller
