@@ -1,7 +1,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstdio>
 #include <format>
 #include <nlohmann/json.hpp>
@@ -12,6 +11,7 @@
 #include "controller/farm/farm.hpp"
 #include "controller/farm/farm_store.hpp"
 #include "controller/farm/local_gpu.hpp"
+#include "controller/farm/program_output.hpp"
 #include "protocol/identity.hpp"
 
 namespace finch::controller {
@@ -33,14 +33,7 @@ Finding program(const std::string& name) {
 
 // What the agent of this machine says; one runtime is enough.
 std::vector<Finding> runtimes() {
-  const std::string command =
-      std::format("'{}' runtimes --json 2>/dev/null", (program_folder() / "finch-agent").string());
-  std::string text;
-  if (FILE* agent = ::popen(command.c_str(), "r")) {
-    std::array<char, 4096> part{};
-    while (const std::size_t count = std::fread(part.data(), 1, part.size(), agent)) text.append(part.data(), count);
-    ::pclose(agent);
-  }
+  const std::string text = output_of(std::format("'{}' runtimes --json", (program_folder() / "finch-agent").string()));
   const auto listed = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!listed.is_object()) return {{"runtimes", State::missing, "the agent does not say; try: finch-agent runtimes"}};
   std::vector<Finding> findings;

@@ -1,12 +1,12 @@
 #include "controller/farm/local_gpu.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <format>
 #include <fstream>
 #include <sstream>
 #include <thread>
+
+#include "controller/farm/program_output.hpp"
 
 namespace finch::controller {
 namespace {
@@ -33,17 +33,6 @@ std::string model_of(const std::filesystem::path& root, const std::string& addre
     if (begin != std::string::npos) return line.substr(begin);
   }
   return "NVIDIA GPU at PCI " + address;
-}
-
-// What it prints; empty: it cannot be run.
-std::string output_of(const std::string& command) {
-  std::string text;
-  if (FILE* output = ::popen((command + " 2>/dev/null").c_str(), "r")) {
-    std::array<char, 256> part{};
-    while (const std::size_t count = std::fread(part.data(), 1, part.size(), output)) text.append(part.data(), count);
-    ::pclose(output);
-  }
-  return text;
 }
 
 std::int64_t free_memory() {
