@@ -47,16 +47,16 @@ void AdamW::step(double learning_rate) {
   }
 }
 
-const AdamW::Parameter* AdamW::find(const torch::Tensor& tensor) const {
-  for (const Group& group : groups_) {
-    for (const Parameter& parameter : group.parameters) {
+AdamW::Parameter* AdamW::find(const torch::Tensor& tensor) {
+  for (Group& group : groups_) {
+    for (Parameter& parameter : group.parameters) {
       if (parameter.tensor.is_same(tensor)) return &parameter;
     }
   }
   return nullptr;
 }
 
-NamedTensors AdamW::state(const NamedTensors& names) const {
+NamedTensors AdamW::state(const NamedTensors& names) {
   NamedTensors all;
   for (const auto& [name, tensor] : names) {
     const Parameter* const parameter = find(tensor);
@@ -71,7 +71,7 @@ NamedTensors AdamW::state(const NamedTensors& names) const {
 void AdamW::restore(const NamedTensors& names, const NamedTensors& state) {
   for (const auto& [name, tensor] : names) {
     const auto steps = state.find(name + ".steps");
-    auto* const parameter = const_cast<Parameter*>(find(tensor));
+    Parameter* const parameter = find(tensor);
     if (steps == state.end() || parameter == nullptr) continue;
     const auto copy = [&](const torch::Tensor& from) { return from.to(tensor.device(), torch::kFloat, false, true); };
     parameter->steps = copy(steps->second);

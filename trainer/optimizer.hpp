@@ -22,7 +22,7 @@ class AdamW {
 
   // Moments and step counts, named "<parameter>.first_moment", ".second_moment", ".steps"; nothing of a parameter that
   // no step has changed yet. `names`: of the parameters.
-  NamedTensors state(const NamedTensors& names) const;
+  NamedTensors state(const NamedTensors& names);
   // Takes over what state() gave. REQUIRES: of an optimizer of the same parameters.
   void restore(const NamedTensors& names, const NamedTensors& state);
 
@@ -35,7 +35,7 @@ class AdamW {
     double weight_decay = 0;
     std::vector<Parameter> parameters = {};
   };
-  const Parameter* find(const torch::Tensor& tensor) const;
+  Parameter* find(const torch::Tensor& tensor);  // null: none of the parameters
 
   std::vector<Group> groups_;
 };
