@@ -333,6 +333,9 @@ std::expected<void, Error> CampaignState::apply_extended(const Event& event) {
                   [&](const auto& board) { return !std::ranges::contains(config.device(name)->boards, board.first); });
   }
   search_closed.reset();
+  for (const FinalistState& finalist : finalists.value_or(std::vector<FinalistState>())) {
+    if (finalist.trained && finalist.failure.empty()) former_finalists.insert(finalist.id);
+  }
   finalists.reset();
   baselines.clear();
   status.clear();

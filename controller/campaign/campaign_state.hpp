@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -117,8 +118,9 @@ class CampaignState {
   std::map<search::CandidateId, CandidateState> candidates;
   std::optional<std::string> search_closed;  // why no more candidates are asked for
   std::optional<std::vector<FinalistState>> finalists;
-  std::vector<BaselineState> baselines;  // once there are finalists
-  std::string status;                    // "finished", "finished early"; empty while it runs
+  std::set<search::CandidateId> former_finalists;  // trained as such before the campaign was extended
+  std::vector<BaselineState> baselines;            // once there are finalists
+  std::string status;                              // "finished", "finished early"; empty while it runs
   std::vector<std::string> notes;
   search::ParetoFront front;
   std::int64_t evaluated = 0, dropped = 0, failed = 0, reused = 0;

@@ -37,6 +37,9 @@ std::vector<search::CandidateId> choose_finalists(const CampaignState& state) {
   }
   std::vector<search::CandidateId> finalists;
   for (const std::size_t i : chosen) finalists.push_back(ids[i]);
+  for (const search::CandidateId id : state.former_finalists) {
+    if (std::ranges::contains(ids, id) && !std::ranges::contains(finalists, id)) finalists.push_back(id);
+  }
   return finalists;
 }
 

@@ -153,10 +153,13 @@ double CampaignRun::estimate_finalists() const {
   const double mean = sum / static_cast<double>(known);
   // Those on their way and the next one may become finalists too.
   const auto chosen = choose_finalists(state_);
-  const std::size_t coming =
-      std::min(static_cast<std::size_t>(state_.config.finalists.count) - chosen.size(), state_.in_flight() + 1);
+  const auto room =
+      static_cast<std::size_t>(std::max<std::int64_t>(0, state_.config.finalists.count - std::ssize(chosen)));
+  const std::size_t coming = std::min(room, state_.in_flight() + 1);
   double finalists = mean * static_cast<double>(coming);
-  for (const search::CandidateId id : chosen) finalists += seconds(state_.candidates.at(id));
+  for (const search::CandidateId id : chosen) {
+    if (!state_.former_finalists.contains(id)) finalists += seconds(state_.candidates.at(id));
+  }
   finalists += mean * static_cast<double>(state_.config.baselines.size());
   const double in_flight = static_cast<double>(state_.in_flight() + 1) * searching / static_cast<double>(known);
   return 1.1 * finalists + in_flight + 5;

@@ -3,6 +3,9 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <set>
+
 #include "tests/controller/campaign/simulated_farm.hpp"
 
 namespace finch::controller {
@@ -53,6 +56,33 @@ TEST_F(ExtensionTest, AddsEvaluationsAndTrainsNothingTwice) {
   EXPECT_EQ(farm.count(Job::kExportRandom), 4u);
   EXPECT_EQ(farm.count(Job::kTrainTeacher), 0u);
   EXPECT_THAT(after.notes, Contains("extended after 6 evaluations: budget.evaluations: 6 -> 10"));
+}
+
+TEST_F(ExtensionTest, KeepsTheFinalistsThatItHas) {
+  const auto finalists = [&] {
+    std::set<search::CandidateId> ids;
+    for (const Event& event : events("run")) {
+      if (event.type == "finalists") ids = event.data.at("ids").get<std::set<search::CandidateId>>();
+    }
+    return ids;
+  };
+  const auto last = [](int evaluations) {
+    return std::format("[budget]\nevaluations = {}\n[search]\npopulation = 4\n[finalists]\ncount = 1\n", evaluations);
+  };
+  finish("run", config(last(2)));
+  const auto first = finalists();
+  finish_extended("run", config(last(9)));
+  const auto second = finalists();
+  farm.served.clear();
+  finish_extended("run", config(last(16)));
+  const auto third = finalists();
+  EXPECT_TRUE(std::ranges::includes(second, first));
+  EXPECT_TRUE(std::ranges::includes(third, second));
+  EXPECT_GT(third.size(), first.size());
+  const auto trained = std::ranges::count_if(farm.served, [](const Job& job) {
+    return job.has_train_candidate() && job.train_candidate().precisions_size() > 0;
+  });
+  EXPECT_EQ(trained, std::ssize(third) - std::ssize(second));
 }
 
 TEST_F(ExtensionTest, TighterConstraintsDropWhatIsKnownToBreakThem) {

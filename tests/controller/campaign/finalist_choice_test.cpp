@@ -52,6 +52,16 @@ TEST_F(FinalistChoiceTest, WhatIsDominatedComesLast) {
   EXPECT_THAT(choose(9), ElementsAre(2, 1, 3));
 }
 
+TEST_F(FinalistChoiceTest, ThoseOfBeforeAnExtensionStayWhileTheyKeepTheConstraints) {
+  add(1, 1.0, {0.5, 1.0});
+  add(2, 4.0, {0.2, 4.0});
+  add(3, 2.0, {0.6, 2.0});
+  add(4, 3.0, {}, 0.1);
+  state_.former_finalists = {2, 3, 4};
+  EXPECT_THAT(choose(1), ElementsAre(2, 3));
+  EXPECT_THAT(choose(2), ElementsAre(2, 1, 3));
+}
+
 TEST_F(FinalistChoiceTest, WhoseTrainingWasCutShortIsNoFinalist) {
   add(1, 1.0, {0.5, 1.0});
   add(2, 4.0, {0.2, 4.0});
