@@ -12,7 +12,6 @@
 
 #include "agent/device_facts.hpp"
 #include "agent/device_state.hpp"
-#include "agent/evaluate.hpp"
 #include "agent/measure.hpp"
 #include "agent/measure_tier.hpp"
 #include "agent/reference_network.hpp"
@@ -93,7 +92,9 @@ AgentJobs::AgentJobs(AgentSettings settings)
 
 protocol::DeviceDescription AgentJobs::device() const {
   protocol::DeviceDescription now = device_;
-  now.set_governor(read_device(settings_.files).governor());
+  const protocol::DeviceDescription facts = read_device(settings_.files);
+  now.set_governor(facts.governor());
+  now.set_power_mode(facts.power_mode());
   set_state_hashes(now);
   for (protocol::RuntimeDescription& runtime : *now.mutable_runtimes()) {
     if (const auto baseline = baselines_.of(runtime.state_hash())) runtime.set_baseline_ms(baseline->reference_ms());
@@ -137,6 +138,17 @@ MeasureSettings AgentJobs::settings_for(protocol::JobContext& context) const {
           .on_progress = [&context](double share, const std::string& what) { context.progress(share, what); }};
 }
 
+EngineSettings AgentJobs::engines_of(const protocol::Deploy& deploy) const {
+  return engines_on(device(), deploy, settings_.state_folder);
+}
+
+EvaluateSettings AgentJobs::evaluating(const protocol::Deploy& deploy, protocol::JobContext& context) const {
+  return {.launcher = settings_.launcher,
+          .libraries = settings_.libraries,
+          .engines = engines_of(deploy),
+          .on_progress = [&context](double share, const std::string& what) { context.progress(share, what); }};
+}
+
 protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protocol::JobContext& context) {
   const auto tier = tier_of(job);
   if (!tier) return failed(tier.error());
@@ -146,6 +158,7 @@ protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protoco
   const auto model = artifact_file(job.model(), context, "model");
   if (!model) return failed(model.error());
   MeasureSettings settings = settings_for(context);
+  settings.engines = engines_of(job.deploy());
   settings.rate_hz = job.rate_hz();
   settings.shapes.assign(job.shapes().begin(), job.shapes().end());
   if (job.has_rival()) {
@@ -229,9 +242,7 @@ protocol::JobResult AgentJobs::run_evaluate(const protocol::Evaluate& job, proto
   if (!model) return failed(model.error());
   const auto test_set = artifact_file(job.test_set(), context, "test set");
   if (!test_set) return failed(test_set.error());
-  auto evaluation = evaluate(
-      *model, *test_set, job, settings_.launcher, settings_.libraries,
-      [&](double share) { context.progress(share, "evaluating"); }, context.stop_token());
+  auto evaluation = evaluate(*model, *test_set, job, evaluating(job.deploy(), context), context.stop_token());
   if (!evaluation) return failed(evaluation.error());
   protocol::JobResult result;
   *result.mutable_evaluation() = std::move(*evaluation);
@@ -243,9 +254,8 @@ protocol::JobResult AgentJobs::run_compute_logits(const protocol::ComputeLogits&
   if (!model) return failed(model.error());
   const auto images = artifact_file(job.images(), context, "images");
   if (!images) return failed(images.error());
-  const auto logits = compute_logits(
-      *model, *images, job.mirrored(), job.deploy(), settings_.launcher, settings_.libraries,
-      [&](double share) { context.progress(share, "asking the teacher"); }, context.stop_token());
+  const auto logits = compute_logits(*model, *images, job.mirrored(), job.deploy(), evaluating(job.deploy(), context),
+                                     context.stop_token());
   if (!logits) return failed(logits.error());
   const std::string_view bytes(reinterpret_cast<const char*>(logits->values.data()),
                                logits->values.size() * sizeof(float));

@@ -5,6 +5,8 @@
 #include <string>
 
 #include "agent/board_power.hpp"
+#include "agent/engine_build.hpp"
+#include "agent/evaluate.hpp"
 #include "agent/inference_runtime.hpp"
 #include "agent/launch.hpp"
 #include "agent/measure.hpp"
@@ -22,7 +24,7 @@ struct AgentSettings {
   SystemFiles files{};
   Launcher launcher{};
   PowerSettings power{};
-  std::filesystem::path state_folder{};  // where baselines are kept; empty: nowhere
+  std::filesystem::path state_folder{};  // where baselines and engines are kept; empty: nowhere
 };
 
 // Thread safe as JobHandler asks: run() on one thread, hello() on another.
@@ -34,11 +36,13 @@ class AgentJobs : public protocol::JobHandler {
   protocol::Hello hello() override;
   protocol::JobResult run(const protocol::Job& job, protocol::JobContext& context) override;
 
-  // As it is now: the governor may have changed since the start, and with it the state hash.
+  // As it is now: governor and power mode may have changed since the start, and with them the state hash.
   protocol::DeviceDescription device() const;
 
  private:
   MeasureSettings settings_for(protocol::JobContext& context) const;
+  EvaluateSettings evaluating(const protocol::Deploy& deploy, protocol::JobContext& context) const;
+  EngineSettings engines_of(const protocol::Deploy& deploy) const;
   protocol::JobResult run_measure(const protocol::Measure& job, protocol::JobContext& context);
   protocol::JobResult run_calibrate(const protocol::Calibrate& job, protocol::JobContext& context);
   protocol::JobResult run_evaluate(const protocol::Evaluate& job, protocol::JobContext& context);

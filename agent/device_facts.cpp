@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "agent/frequency_source.hpp"
 #include "agent/launch.pb.h"
 #include "protocol/artifact_store.hpp"
 #include "protocol/farm.pb.h"
@@ -85,6 +86,20 @@ std::string operating_system(const SystemFiles& files) {
   return name;
 }
 
+// By NVIDIA's driver. A Jetson's is told by its board, which cpu_model() names.
+std::string gpu(const SystemFiles& files) {
+  std::map<std::string, int> models;
+  for (const std::string& card : files.list("/proc/driver/nvidia/gpus")) {
+    for (std::string& model : values_of(files.read(card + "/information").value_or(""), "Model")) ++models[model];
+  }
+  std::string text;
+  for (const auto& [model, count] : models) {
+    text += (text.empty() ? "" : " + ") + (count > 1 ? std::format("{} x {}", count, model) : model);
+  }
+  const auto driver = files.read("/sys/module/nvidia/version");
+  return text.empty() || !driver ? text : std::format("{} (driver {})", text, *driver);
+}
+
 std::string governor(const SystemFiles& files) {
   std::set<std::string> governors;
   for (const std::string& policy : files.list("/sys/devices/system/cpu/cpufreq", "policy")) {
@@ -128,6 +143,7 @@ std::expected<protocol::RuntimeDescription, Error> probe_runtime(const Inference
   description.set_name(std::string(runtime.name));
   description.set_version(probed->probe().version());
   for (const std::string& provider : probed->probe().providers()) description.add_providers(provider);
+  description.set_engine_builder(probed->probe().engine_builder());
   return description;
 }
 
@@ -143,6 +159,8 @@ protocol::DeviceDescription read_device(const SystemFiles& files) {
   device.set_operating_system(operating_system(files));
   device.set_kernel(files.read("/proc/sys/kernel/osrelease").value_or(system.release));
   device.set_governor(governor(files));
+  device.set_gpu(gpu(files));
+  device.set_power_mode(open_frequency_sources(files)->read().power_mode);
   return device;
 }
 

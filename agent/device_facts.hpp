@@ -14,7 +14,7 @@
 
 namespace finch::agent {
 
-// CPU, memory, system, governor; no runtimes. What is not readable stays empty or 0.
+// CPU, GPU, memory, system, governor, power mode; no runtimes. What is not readable stays empty or 0.
 protocol::DeviceDescription read_device(const SystemFiles& files);
 
 // Asks each runtime of `libraries`, and ONNX Runtime in any case, in a process of its own and adds it to the device,

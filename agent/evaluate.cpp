@@ -14,15 +14,21 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-LaunchRequest request_for(const std::filesystem::path& model, const protocol::Deploy& deploy,
-                          const RuntimeLibraries& libraries) {
+// For all launches of the model, with its engine built.
+std::expected<LaunchRequest, Error> prepare(const std::filesystem::path& model, const protocol::Deploy& deploy,
+                                            const EvaluateSettings& settings, const std::stop_token& stop) {
+  if (auto good = check_deploy(deploy); !good) return std::unexpected(good.error());
   LaunchRequest request;
   request.set_runtime(deploy.runtime());
-  request.set_library(library_of(libraries, deploy.runtime()));
+  request.set_library(library_of(settings.libraries, deploy.runtime()));
   request.set_model(model.string());
   request.set_provider(deploy.provider());
   request.set_threads(deploy.threads());
   request.set_batch(deploy.batch());
+  const auto engine = prepare_engine(
+      request, settings.engines, settings.launcher, [&] { settings.on_progress(0, "building the engine"); }, stop);
+  if (!engine) return std::unexpected(engine.error());
+  request.set_engine_folder(engine->folder.string());
   return request;
 }
 
@@ -30,17 +36,16 @@ LaunchRequest request_for(const std::filesystem::path& model, const protocol::De
 
 std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path& model,
                                                     const std::filesystem::path& test_set,
-                                                    const protocol::Evaluate& job, const Launcher& launcher,
-                                                    const RuntimeLibraries& libraries,
-                                                    const std::function<void(double)>& on_progress,
+                                                    const protocol::Evaluate& job, const EvaluateSettings& settings,
                                                     std::stop_token stop) {
   const protocol::Deploy& deploy = job.deploy();
-  if (auto good = check_deploy(deploy); !good) return std::unexpected(good.error());
+  auto request = prepare(model, deploy, settings, stop);
+  if (!request) return std::unexpected(request.error());
   const auto start = std::chrono::steady_clock::now();
-  LaunchRequest request = request_for(model, deploy, libraries);
-  request.mutable_evaluate()->set_test_set(test_set.string());
-  request.mutable_evaluate()->set_logits_of_first(job.logits_of_first());
-  const auto event = launcher(request, on_progress, stop);
+  request->mutable_evaluate()->set_test_set(test_set.string());
+  request->mutable_evaluate()->set_logits_of_first(job.logits_of_first());
+  const auto event =
+      settings.launcher(*request, [&](double share) { settings.on_progress(share, "evaluating"); }, stop);
   if (!event) return std::unexpected(event.error());
   if (!event->has_evaluate() || event->evaluate().samples() <= 0) {
     return std::unexpected(Error{"the measuring process gave an incomplete result", true});
@@ -53,12 +58,13 @@ std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path&
   *evaluation.mutable_logits() = event->evaluate().logits();
   if (deploy.precision() == "int8" && deploy.runtime() == "onnxruntime") {
     const auto profile = profile_kernels({.model = model,
-                                          .library = library_of(libraries, deploy.runtime()),
+                                          .library = request->library(),
                                           .provider = deploy.provider(),
                                           .threads = deploy.threads(),
                                           .batch = deploy.batch(),
-                                          .runs = 1},
-                                         launcher, stop);
+                                          .runs = 1,
+                                          .engine_folder = request->engine_folder()},
+                                         settings.launcher, stop);
     if (!profile) return std::unexpected(profile.error());
     for (const Kernel& kernel : profile->kernels()) {
       if (is_integer_layer(kernel.operation())) evaluation.set_integer_layers(evaluation.integer_layers() + 1);
@@ -71,15 +77,15 @@ std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path&
 
 std::expected<ModelLogits, Error> compute_logits(const std::filesystem::path& model,
                                                  const std::filesystem::path& images, bool mirrored,
-                                                 const protocol::Deploy& deploy, const Launcher& launcher,
-                                                 const RuntimeLibraries& libraries,
-                                                 const std::function<void(double)>& on_progress, std::stop_token stop) {
-  if (auto good = check_deploy(deploy); !good) return std::unexpected(good.error());
+                                                 const protocol::Deploy& deploy, const EvaluateSettings& settings,
+                                                 std::stop_token stop) {
+  auto request = prepare(model, deploy, settings, stop);
+  if (!request) return std::unexpected(request.error());
   const auto start = std::chrono::steady_clock::now();
-  LaunchRequest request = request_for(model, deploy, libraries);
-  request.mutable_logits()->set_images(images.string());
-  request.mutable_logits()->set_mirrored(mirrored);
-  const auto event = launcher(request, on_progress, stop);
+  request->mutable_logits()->set_images(images.string());
+  request->mutable_logits()->set_mirrored(mirrored);
+  const auto event =
+      settings.launcher(*request, [&](double share) { settings.on_progress(share, "asking the teacher"); }, stop);
   if (!event) return std::unexpected(event.error());
   if (!event->has_logits() || event->logits().classes() <= 0 || event->logits().values().empty()) {
     return std::unexpected(Error{"the measuring process gave an incomplete result", true});

@@ -6,8 +6,10 @@
 #include <filesystem>
 #include <functional>
 #include <stop_token>
+#include <string>
 #include <vector>
 
+#include "agent/engine_build.hpp"
 #include "agent/error.hpp"
 #include "agent/inference_runtime.hpp"
 #include "agent/launch.hpp"
@@ -15,13 +17,19 @@
 
 namespace finch::agent {
 
+struct EvaluateSettings {
+  Launcher launcher{};
+  RuntimeLibraries libraries{};
+  EngineSettings engines{};
+  // Shares of 0..1 and what is being done, from the calling thread.
+  std::function<void(double, const std::string&)> on_progress{};
+};
+
 // `model` and `test_set`: the job's files; the set is a serialized finch.protocol.ImageSet. Errors: what deploy asks
 // for is not there, a damaged set, shapes that do not fit; retryable: a crash, a stop.
 std::expected<protocol::Evaluation, Error> evaluate(const std::filesystem::path& model,
                                                     const std::filesystem::path& test_set,
-                                                    const protocol::Evaluate& job, const Launcher& launcher,
-                                                    const RuntimeLibraries& libraries,
-                                                    const std::function<void(double)>& on_progress,
+                                                    const protocol::Evaluate& job, const EvaluateSettings& settings,
                                                     std::stop_token stop);
 
 struct ModelLogits {
@@ -33,8 +41,7 @@ struct ModelLogits {
 // Its logits over `images`, a serialized finch.protocol.ImageSet. Errors: as above.
 std::expected<ModelLogits, Error> compute_logits(const std::filesystem::path& model,
                                                  const std::filesystem::path& images, bool mirrored,
-                                                 const protocol::Deploy& deploy, const Launcher& launcher,
-                                                 const RuntimeLibraries& libraries,
-                                                 const std::function<void(double)>& on_progress, std::stop_token stop);
+                                                 const protocol::Deploy& deploy, const EvaluateSettings& settings,
+                                                 std::stop_token stop);
 
 }  // namespace finch::agent

@@ -61,13 +61,14 @@ void mirror(protocol::ImageSet& set) {
 using OnLogits = std::function<void(std::int64_t first, std::span<const float> logits, std::size_t classes)>;
 
 // Runs the model over all images, batch by batch.
-std::expected<void, Error> run_over(InferenceSession& session, const protocol::ImageSet& set, int batch,
+std::expected<void, Error> run_over(InferenceSession& session, const protocol::ImageSet& set, Batches batches,
                                     const std::function<void(double)>& on_progress, const OnLogits& on_logits) {
   if (session.inputs().size() != 1 || session.inputs()[0].type != ElementType::kFloat32) {
     return std::unexpected(Error{"only a model with one float32 input can be evaluated"});
   }
-  const bool free_batch = !session.inputs()[0].shape.empty() && session.inputs()[0].shape[0] < 0;
-  auto shape = deployed_shape(session.inputs()[0], batch);
+  const bool free_batch =
+      !batches.always_whole && !session.inputs()[0].shape.empty() && session.inputs()[0].shape[0] < 0;
+  auto shape = deployed_shape(session.inputs()[0], batches.size);
   if (!shape) return std::unexpected(shape.error());
   const std::vector<std::int64_t> image{set.channels(), set.height(), set.width()};
   const std::vector<std::int64_t> channels_last{set.height(), set.width(), set.channels()};
@@ -115,7 +116,7 @@ std::expected<void, Error> run_over(InferenceSession& session, const protocol::I
 
 }  // namespace
 
-std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, const EvaluateTask& task, int batch,
+std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, const EvaluateTask& task, Batches batches,
                                                    const std::function<void(double)>& on_progress) {
   const auto set = read_images(task.test_set());
   if (!set) return std::unexpected(set.error());
@@ -130,19 +131,20 @@ std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, co
       if (best == set->labels(static_cast<int>(first++))) result.set_correct(result.correct() + 1);
     }
   };
-  if (auto ran = run_over(session, *set, batch, on_progress, count_correct); !ran) return std::unexpected(ran.error());
+  if (auto ran = run_over(session, *set, batches, on_progress, count_correct); !ran)
+    return std::unexpected(ran.error());
   result.set_samples(set->labels_size());
   return event;
 }
 
 std::expected<LaunchEvent, Error> logits_of_session(InferenceSession& session, const std::filesystem::path& images,
-                                                    int batch, bool mirrored,
+                                                    Batches batches, bool mirrored,
                                                     const std::function<void(double)>& on_progress) {
   auto set = read_images(images);
   if (!set) return std::unexpected(set.error());
   // A model that is made for one batch size is run with it.
   if (!session.inputs().empty() && !session.inputs()[0].shape.empty() && session.inputs()[0].shape[0] > 0)
-    batch = static_cast<int>(session.inputs()[0].shape[0]);
+    batches.size = static_cast<int>(session.inputs()[0].shape[0]);
   LaunchEvent event;
   LogitsResult& result = *event.mutable_logits();
   const auto keep = [&](std::int64_t, std::span<const float> logits, std::size_t classes) {
@@ -153,7 +155,7 @@ std::expected<LaunchEvent, Error> logits_of_session(InferenceSession& session, c
   for (int view = 0; view < views; ++view) {
     if (view == 1) mirror(*set);
     const auto progress = [&](double fraction) { on_progress((view + fraction) / views); };
-    if (auto ran = run_over(session, *set, batch, progress, keep); !ran) return std::unexpected(ran.error());
+    if (auto ran = run_over(session, *set, batches, progress, keep); !ran) return std::unexpected(ran.error());
   }
   return event;
 }

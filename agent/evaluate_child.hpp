@@ -11,15 +11,20 @@
 
 namespace finch::agent {
 
-// `task.test_set`: a serialized finch.protocol.ImageSet; pixels are given to the model as floats in [0, 1]. A last,
-// smaller batch is filled up when the model's batch is fixed. Errors: a damaged set, shapes that do not fit the model.
-std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, const EvaluateTask& task, int batch,
+struct Batches {
+  int size = 1;  // of a model that leaves it free
+  // A last, smaller batch is filled up; else only where the model's batch is fixed.
+  bool always_whole = false;
+};
+
+// `task.test_set`: a serialized finch.protocol.ImageSet; pixels are given to the model as floats in [0, 1]. Errors: a
+// damaged set, shapes that do not fit the model.
+std::expected<LaunchEvent, Error> evaluate_session(InferenceSession& session, const EvaluateTask& task, Batches batches,
                                                    const std::function<void(double)>& on_progress);
 
-// Its logits over the images and, where `mirrored`, over the images mirrored left to right. `batch`: of a model that
-// leaves it free. Errors: as above.
+// Its logits over the images and, where `mirrored`, over the images mirrored left to right. Errors: as above.
 std::expected<LaunchEvent, Error> logits_of_session(InferenceSession& session, const std::filesystem::path& images,
-                                                    int batch, bool mirrored,
+                                                    Batches batches, bool mirrored,
                                                     const std::function<void(double)>& on_progress);
 
 }  // namespace finch::agent

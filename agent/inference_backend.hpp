@@ -45,6 +45,9 @@ struct SessionSettings {
   std::string provider = "cpu";
   int threads = 1;
   std::filesystem::path profile;  // a file name's beginning: the runtime writes its profile there; empty: none
+  // Where the runtime keeps what it compiles of the model and looks for it; empty: nowhere. Written if it may.
+  std::filesystem::path engine_folder{};
+  std::filesystem::path timing_folder{};  // of what it learns of kernels' times while it compiles; empty: nowhere
 };
 
 class InferenceSession {
@@ -72,6 +75,8 @@ class InferenceBackend {
   virtual std::string_view format() const { return "onnx"; }
   // Those that load() takes: "cpu".
   virtual std::vector<std::string> providers() const = 0;
+  // What compiles models for a GPU, and its version; empty: nothing beside the runtime.
+  virtual std::string engine_builder() const { return {}; }
   // Errors: no such file, not a model (truncated, damaged), an operator or a provider that the runtime lacks.
   virtual std::expected<std::unique_ptr<InferenceSession>, Error> load(const std::filesystem::path& model,
                                                                        const SessionSettings& settings) = 0;

@@ -107,6 +107,7 @@ std::expected<ProfileResult, Error> profile_kernels(const ProfileSettings& setti
   request.set_provider(settings.provider);
   request.set_threads(settings.threads);
   request.set_batch(settings.batch);
+  request.set_engine_folder(settings.engine_folder.string());
   request.mutable_profile()->set_folder(folder.path().string());
   request.mutable_profile()->set_runs(settings.runs);
   const auto event = launcher(request, {}, stop);

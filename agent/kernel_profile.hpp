@@ -29,6 +29,7 @@ struct ProfileSettings {
   int threads = 1;
   int batch = 1;
   int runs = 20;
+  std::filesystem::path engine_folder{};  // see launch.proto
 };
 
 // Runs the model in a process of its own with profiling switched on. Errors: those of the launcher; a folder for the

@@ -108,11 +108,22 @@ LaunchRequest limited(const LaunchSettings& settings, LaunchRequest request) {
           : memory_to_spare(SystemFiles(), wishes.has_memory_share() ? wishes.memory_share() : kMemoryShare));
   if (settings.processor_time) {
     limits.set_processor_seconds(settings.processor_time->count());
+  } else if (request.has_build_engine()) {
+    limits.set_processor_seconds(std::chrono::seconds(settings.build_processor_time).count() *
+                                 std::max(request.threads(), 1));
   } else if (!request.has_evaluate() && !request.has_logits()) {
     const double each = wishes.has_processor_seconds() ? wishes.processor_seconds() : kSecondsAThread;
     limits.set_processor_seconds(static_cast<std::int64_t>(std::ceil(each)) * std::max(request.threads(), 1));
   }
   return request;
+}
+
+std::chrono::milliseconds silence_for(const LaunchSettings& settings, const LaunchRequest& request) {
+  if (request.has_build_engine()) return settings.build_silence;
+  const auto longest = request.wishes().has_silence_seconds()
+                           ? std::chrono::milliseconds(std::llround(1e3 * request.wishes().silence_seconds()))
+                           : settings.silence;
+  return request.has_memory() ? longest / 5 : longest;
 }
 
 Error explain_failure(const LaunchFailure& failure, const Limits& limits) {
@@ -127,10 +138,7 @@ Error explain_failure(const LaunchFailure& failure, const Limits& limits) {
 std::expected<LaunchEvent, Error> launch(const LaunchSettings& settings, const LaunchRequest& unlimited,
                                          const std::function<void(double)>& on_progress, const std::stop_token& stop) {
   const LaunchRequest request = limited(settings, unlimited);
-  const auto longest = request.wishes().has_silence_seconds()
-                           ? std::chrono::milliseconds(std::llround(1e3 * request.wishes().silence_seconds()))
-                           : settings.silence;
-  const auto silence = request.has_memory() ? longest / 5 : longest;
+  const std::chrono::milliseconds silence = silence_for(settings, request);
   std::error_code error;
   const std::filesystem::path program =
       settings.program.empty() ? std::filesystem::read_symlink("/proc/self/exe", error) : settings.program;

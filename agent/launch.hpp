@@ -20,6 +20,9 @@ struct LaunchSettings {
   // A process that reports nothing for so long is hung. When the model is run for the first time (the memory task,
   // which reports every inference), a fifth of it.
   std::chrono::milliseconds silence{600'000};
+  // While an engine is built, which is one long call. A builder tries hundreds of kernels for each layer.
+  std::chrono::milliseconds build_silence{3'600'000};
+  std::chrono::seconds build_processor_time{3'600};  // for each thread
   // What it may use; nothing: as much memory as the machine can spare, and 600 s of processor time for each thread when
   // it measures. An evaluation may take as long as its test set.
   std::optional<std::int64_t> memory_bytes{};

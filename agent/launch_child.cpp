@@ -41,18 +41,23 @@ namespace {
 constexpr int kEventDescriptor = 3;
 constexpr std::size_t kSignatureValues = 16;
 
-SessionSettings settings_of(const LaunchRequest& request) {
-  return {.provider = request.provider(), .threads = request.threads(), .profile = {}};
+SessionSettings settings_of(const LaunchRequest& request, const std::string& engine_folder) {
+  return {.provider = request.provider(),
+          .threads = request.threads(),
+          .profile = {},
+          .engine_folder = engine_folder,
+          .timing_folder = request.build_engine().timing_folder()};
 }
 
 std::expected<std::unique_ptr<InferenceSession>, Error> load_model(const std::string& model,
                                                                    const LaunchRequest& request,
+                                                                   const std::string& engine_folder,
                                                                    InferenceBackend& backend) {
   if (const auto format = protocol::model_format(model); format != backend.format()) {
     return std::unexpected(Error{std::format("model {} is of the format {}, which {} does not read; run it with {}",
                                              model, format, request.runtime(), protocol::usual_runtime(format))});
   }
-  auto session = backend.load(model, settings_of(request));
+  auto session = backend.load(model, settings_of(request, engine_folder));
   if (session) return session;
   std::string why = session.error().message;
   if (const std::string prefix = "Load model from " + model + " failed:"; why.starts_with(prefix)) {
@@ -64,7 +69,12 @@ std::expected<std::unique_ptr<InferenceSession>, Error> load_model(const std::st
 
 std::expected<std::unique_ptr<InferenceSession>, Error> load_candidate(const LaunchRequest& request,
                                                                        InferenceBackend& backend) {
-  return load_model(request.model(), request, backend);
+  return load_model(request.model(), request.engine_folder(), request, backend);
+}
+
+// An engine is made for one batch.
+Batches batches_of(const LaunchRequest& request) {
+  return {.size = request.batch(), .always_whole = !request.engine_folder().empty()};
 }
 
 InputShapes shapes_of(const LaunchRequest& request) {
@@ -85,6 +95,21 @@ std::expected<LaunchEvent, Error> probe(InferenceBackend& backend) {
   event.mutable_probe()->set_version(backend.version());
   for (const std::string& provider : backend.providers()) event.mutable_probe()->add_providers(provider);
   return event;
+  event.mutable_probe()->set_engine_builder(backend.engine_builder());
+  return event;
+}
+
+// Some runtimes compile when the shapes are known, others in the first run.
+std::expected<LaunchEvent, Error> build_engine(const LaunchRequest& request, InferenceBackend& backend) {
+  const Clock clock = steady_clock();
+  const auto begin = clock();
+  auto session = load_candidate(request, backend);
+  if (!session) return std::unexpected(session.error());
+  const auto inputs = bind_fixed_inputs(**session, request.batch(), shapes_of(request));
+  if (!inputs) return std::unexpected(inputs.error());
+  if (auto ran = (*session)->run(); !ran) return std::unexpected(ran.error());
+  LaunchEvent event;
+  event.mutable_engine()->set_seconds(Seconds(clock() - begin).count());
 }
 
 std::expected<LaunchEvent, Error> measure_latency(const LaunchRequest& request, InferenceBackend& backend,
@@ -96,7 +121,7 @@ std::expected<LaunchEvent, Error> measure_latency(const LaunchRequest& request, 
   // The reference network is always on one thread of the plain CPU provider: its latency is a property of the device
   // alone. A rival is deployed like the candidate.
   const bool has_rival = !task.rival().empty();
-  auto reference = has_rival ? load_model(task.rival(), request, backend)
+  auto reference = has_rival ? load_model(task.rival(), task.rival_engine_folder(), request, backend)
                              : backend.load(reference_network(backend.format()), SessionSettings{});
   if (!reference && has_rival) return std::unexpected(reference.error());
   if (!reference) return std::unexpected(Error{"the reference network: " + reference.error().message});
@@ -258,9 +283,9 @@ std::expected<LaunchEvent, Error> infer(const LaunchRequest& request, InferenceB
 
 std::expected<LaunchEvent, Error> profile(const LaunchRequest& request, InferenceBackend& backend) {
   const std::filesystem::path folder = request.profile().folder();
-  auto session =
-      backend.load(std::filesystem::path(request.model()),
-                   {.provider = request.provider(), .threads = request.threads(), .profile = folder / "profile"});
+  SessionSettings settings = settings_of(request, request.engine_folder());
+  settings.profile = folder / "profile";
+  auto session = backend.load(std::filesystem::path(request.model()), settings);
   if (!session) return std::unexpected(session.error());
   const auto inputs = bind_fixed_inputs(**session, request.batch(), shapes_of(request));
   if (!inputs) return std::unexpected(inputs.error());
@@ -315,16 +340,18 @@ std::expected<LaunchEvent, Error> perform_launch(const LaunchRequest& request, I
     case LaunchRequest::kInfer:
       return infer(request, backend);
     case LaunchRequest::kProfile:
+    case LaunchRequest::kBuildEngine:
+      return build_engine(request, backend);
       return profile(request, backend);
     case LaunchRequest::kEvaluate: {
       auto session = load_candidate(request, backend);
       if (!session) return std::unexpected(session.error());
-      return evaluate_session(**session, request.evaluate(), request.batch(), on_progress);
+      return evaluate_session(**session, request.evaluate(), batches_of(request), on_progress);
     }
     case LaunchRequest::kLogits: {
       auto session = load_candidate(request, backend);
       if (!session) return std::unexpected(session.error());
-      return logits_of_session(**session, request.logits().images(), request.batch(), request.logits().mirrored(),
+      return logits_of_session(**session, request.logits().images(), batches_of(request), request.logits().mirrored(),
                                on_progress);
     }
     case LaunchRequest::TASK_NOT_SET:
@@ -399,7 +426,7 @@ int serve_launch() {
   // The file by which the peak is reset cannot be opened later.
   if (request.has_memory()) static_cast<void>(reset_peak_memory());
   constexpr std::int64_t kLargestOutput = std::int64_t{4} << 30U;
-  const bool writes = request.has_infer() || request.has_profile();
+  const bool writes = request.has_infer() || request.has_profile() || request.has_build_engine();
   const SandboxLimits limits{.memory_bytes = request.limits().memory_bytes(),
                              .processor_time = std::chrono::seconds(request.limits().processor_seconds()),
                              .file_bytes = writes ? kLargestOutput : 0,

@@ -192,13 +192,16 @@ int measure(const Options& options, const std::stop_token& stop) {
     shapes.push_back(*shape);
   }
   const bool terminal = isatty(STDERR_FILENO) != 0;
+  const protocol::Deploy deploy = deploy_of(options);
   const auto outcome = agent::measure(
-      options.model, deploy_of(options), *tier,
+      options.model, deploy, *tier,
       {.launcher = agent::process_launcher(),
        .files = options.files(),
        .libraries = options.libraries,
        .power = options.power(),
        .shapes = std::move(shapes),
+       .engines = agent::engines_here(deploy, options.files(), options.libraries, agent::process_launcher(),
+                                      options.state_folder()),
        .rate_hz = options.rate_hz,
        .on_progress =
            [terminal](double share, const std::string& what) {
@@ -333,7 +336,7 @@ std::vector<std::string> names_of_runtimes() {
 }
 
 void add_state_option(CLI::App& command, Options& options) {
-  command.add_option("--state", options.state, "Folder of this device's identity and cache")
+  command.add_option("--state", options.state, "Folder of this device's identity and caches")
       ->type_name("DIR")
       ->default_str(agent::default_state_folder().string());
 }
@@ -399,6 +402,7 @@ int main(int argc, char** argv) {
   add_model_options(*measuring, options);
   add_power_options(*measuring, options);
   measuring
+  add_state_option(*measuring, options);
       ->add_option("--tier", options.tier,
                    "quick (4 s), screen (16 to 28 s), certify (2 to 3 minutes) or stability (15 minutes)")
       ->check(CLI::IsMember(agent::tier_names()))

@@ -97,7 +97,42 @@ LaunchRequest base_request(const std::filesystem::path& model, const protocol::D
   request.set_batch(deploy.batch());
   request.set_root(settings.files.root().string());
   for (const protocol::InputShape& shape : settings.shapes) *request.add_shapes() = shape;
+  // Other tasks put themselves in this one's place.
+  request.mutable_latency()->set_rival(settings.rival.string());
   return request;
+}
+
+struct BuiltEngines {
+  double seconds = 0;
+  std::vector<std::string> notes;
+};
+
+// Of the candidate and of a rival; `base` then says where they lie.
+std::expected<BuiltEngines, Error> build_engines(LaunchRequest& base, const MeasureSettings& settings,
+                                                 const std::function<void(double, const std::string&)>& report,
+                                                 const std::stop_token& stop) {
+  BuiltEngines built;
+  const auto build = [&](const std::string& model) -> std::expected<std::string, Error> {
+    LaunchRequest request = base;
+    request.set_model(model);
+    auto engine =
+        prepare_engine(request, settings.engines, settings.launcher, [&] { report(0, "building the engine"); }, stop);
+    if (!engine) return std::unexpected(engine.error());
+    built.seconds += engine->build_seconds;
+    if (!engine->problem.empty()) built.notes.push_back(engine->problem + "; each launch builds it anew");
+    return engine->folder.string();
+  };
+  const auto candidate = build(base.model());
+  if (!candidate) return std::unexpected(candidate.error());
+  base.set_engine_folder(*candidate);
+  if (!base.latency().rival().empty()) {
+    const auto rival = build(base.latency().rival());
+    if (!rival) return std::unexpected(rival.error());
+    base.mutable_latency()->set_rival_engine_folder(*rival);
+  }
+  if (built.seconds > 0)
+    built.notes.push_back(std::format("building the engine took {:.1f} s before this; it is kept", built.seconds));
+  return built;
 }
 
 LaunchRequest latency_request(const LaunchRequest& base, const MeasureTier& tier, const MeasureSettings& settings) {
@@ -111,7 +146,6 @@ LaunchRequest latency_request(const LaunchRequest& base, const MeasureTier& tier
   task.set_warm_up_cap_seconds(tier.warm_up.cap.count());
   task.set_warm_up_agreement(tier.warm_up.agreement);
   task.set_warm_up_runs(tier.warm_up.minimum_runs);
-  task.set_rival(settings.rival.string());
   // A rival needs as much time as the candidate.
   if (!settings.rival.empty()) task.set_reference_block_seconds(tier.candidate_block.count());
   return request;
@@ -291,11 +325,15 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
                                              const MeasureTier& tier, const MeasureSettings& settings,
                                              std::stop_token stop) {
   if (auto good = check_deploy(deploy); !good) return std::unexpected(good.error());
-  const auto start = std::chrono::steady_clock::now();
-  const LaunchRequest base = base_request(model, deploy, tier, settings);
+  auto start = std::chrono::steady_clock::now();
+  LaunchRequest base = base_request(model, deploy, tier, settings);
   const auto report = [&](double share, const std::string& what) {
     if (settings.on_progress) settings.on_progress(share, what);
   };
+
+  const auto engines = build_engines(base, settings, report, stop);
+  if (!engines) return verdict_on(engines.error(), deploy, tier, start);
+  start = std::chrono::steady_clock::now();
 
   const auto start_doubt = wait_for_start_temperature(
       settings.files, settings.start_celsius, tier.limits,
@@ -379,6 +417,8 @@ std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model,
   } else {
     verdict.reasons.push_back("peak memory not known: " + memory->memory().problem());
   }
+  measurement.set_engine_build_seconds(engines->seconds);
+  verdict.reasons.insert(verdict.reasons.end(), engines->notes.begin(), engines->notes.end());
   if (*long_run) fill_long_run(**long_run, settings.rate_hz, measurement);
   if (tier.stability) {
     if (auto added = add_stability(base, tier, settings, *session, report, measurement, stop); !added)

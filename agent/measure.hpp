@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/board_power.hpp"
+#include "agent/engine_build.hpp"
 #include "agent/error.hpp"
 #include "agent/inference_runtime.hpp"
 #include "agent/launch.hpp"
@@ -25,6 +26,7 @@ struct MeasureSettings {
   SystemFiles files{};
   RuntimeLibraries libraries{};
   PowerSettings power{};
+  EngineSettings engines{};
   // A model in the reference network's place: the record's ratio is then candidate to rival. Empty: none.
   std::filesystem::path rival{};
   std::vector<protocol::InputShape> shapes{};
@@ -44,7 +46,8 @@ struct MeasureOutcome {
 // latency of the first session in milliseconds, launch by launch. p90 and p99 stay 0 (not known) with a reason when
 // there were too few queries for them. The latency's interval is that of the candidate's own round medians, so it
 // contains the device's drift; precision is judged by the ratio to the reference network, from which drift cancels.
-// A model that crashes, hangs or wants too much memory gets the verdict INVALID with the reason, and no figures.
+// Where the runtime compiles models ahead, that comes first, for the rival too, and is no part of the seconds. A model
+// that crashes, hangs or wants too much memory gets the verdict INVALID with the reason, and no figures.
 // Errors: what deploy asks for is not there (says what is), the model does not load or run; retryable: a stop.
 std::expected<MeasureOutcome, Error> measure(const std::filesystem::path& model, const protocol::Deploy& deploy,
                                              const MeasureTier& tier, const MeasureSettings& settings,

@@ -44,6 +44,11 @@ std::string stability(const protocol::Measurement& m) {
   return std::format(R"(, "conditions": {}, "minute_median_ms": [{}])", conditions(m), minutes);
 }
 
+// Where the model was compiled ahead.
+std::string engine(const protocol::Measurement& m) {
+  return m.engine_build_seconds() > 0 ? std::format(R"(, "engine_build_seconds": {})", m.engine_build_seconds()) : "";
+}
+
 std::string milliseconds(double value) {
   return value > 0 ? std::format("{:.4g} ms", value) : "not known";
 }
@@ -62,13 +67,13 @@ std::string measurement_json(const protocol::Measurement& m, const std::string& 
       R"({{"device": {}, "profile": {}, "runtime": {}, "tier": {}, )"
       R"("deploy": {{"provider": {}, "precision": {}, "threads": {}, "batch": {}}}, "verdict": {}, "reasons": {}, )"
       R"("latency_ms": {{"median": {}, "ci_low": {}, "ci_high": {}, "p90": {}, "p99": {}, "runs": {}}}, )"
-      R"("memory_bytes": {{"load_peak": {}, "run_peak": {}}}, "energy_mj": {}, "artifact_sha256": {}, "raw": {}{}}})",
+      R"("memory_bytes": {{"load_peak": {}, "run_peak": {}}}, "energy_mj": {}, "artifact_sha256": {}, "raw": {}{}{}}})",
       json_string(m.device()), json_string_or_null(m.profile()), json_string(runtime_name(m)), json_string(m.tier()),
       json_string(m.deploy().provider()), json_string_or_null(m.deploy().precision()), m.deploy().threads(),
       m.deploy().batch(), json_string(m.verdict()), json_string_list(m.reasons()), known(m.latency_median_ms()),
       known(m.latency_ci_low_ms()), known(m.latency_ci_high_ms()), known(m.latency_p90_ms()), known(m.latency_p99_ms()),
       m.runs(), known(m.load_peak_bytes()), known(m.run_peak_bytes()), energy(m), json_string(m.artifact_sha256()),
-      json_string_or_null(raw), stability(m));
+      json_string_or_null(raw), engine(m), stability(m));
 }
 
 std::string measurement_text(const protocol::Measurement& m) {
@@ -114,16 +119,18 @@ std::string measurement_text(const protocol::Measurement& m) {
 std::string device_json(const protocol::DeviceDescription& d) {
   std::string runtimes;
   for (const auto& runtime : d.runtimes()) {
-    runtimes +=
-        std::format(R"({}{{"name": {}, "version": {}, "providers": {}}})", runtimes.empty() ? "" : ", ",
-                    json_string(runtime.name()), json_string(runtime.version()), json_string_list(runtime.providers()));
+    runtimes += std::format(R"({}{{"name": {}, "version": {}, "providers": {}, "engine_builder": {}}})",
+                            runtimes.empty() ? "" : ", ", json_string(runtime.name()), json_string(runtime.version()),
+                            json_string_list(runtime.providers()), json_string_or_null(runtime.engine_builder()));
   }
   return std::format(
       R"({{"machine": {}, "cpu_model": {}, "cores": {}, "memory_bytes": {}, "operating_system": {}, "kernel": {}, )"
-      R"("governor": {}, "runtimes": [{}], "measures": {}, "cannot_measure": {}, "state_hash": {}}})",
+      R"("governor": {}, "gpu": {}, "power_mode": {}, "runtimes": [{}], "measures": {}, "cannot_measure": {}, )"
+      R"("state_hash": {}}})",
       json_string(d.machine()), json_string(d.cpu_model()), d.cores(), known(d.memory_bytes()),
-      json_string(d.operating_system()), json_string(d.kernel()), json_string_or_null(d.governor()), runtimes,
-      json_string_list(d.measures()), json_string_list(d.cannot_measure()), json_string(d.state_hash()));
+      json_string(d.operating_system()), json_string(d.kernel()), json_string_or_null(d.governor()),
+      json_string_or_null(d.gpu()), json_string_or_null(d.power_mode()), runtimes, json_string_list(d.measures()),
+      json_string_list(d.cannot_measure()), json_string(d.state_hash()));
 }
 
 std::string device_text(const protocol::DeviceDescription& d) {
@@ -131,10 +138,13 @@ std::string device_text(const protocol::DeviceDescription& d) {
   text += std::format("memory     {}\n", mebibytes(d.memory_bytes()));
   text += std::format("system     {}, kernel {}\n", d.operating_system(), d.kernel());
   text += std::format("governor   {}\n", d.governor().empty() ? "not readable" : d.governor());
+  if (!d.gpu().empty()) text += std::format("gpu        {}\n", d.gpu());
+  if (!d.power_mode().empty()) text += std::format("power mode {}\n", d.power_mode());
   for (const auto& runtime : d.runtimes()) {
     std::string providers;
     for (const std::string& provider : runtime.providers()) providers += (providers.empty() ? "" : ", ") + provider;
-    text += std::format("runtime    {} {} ({})\n", runtime.name(), runtime.version(), providers);
+    text += std::format("runtime    {} {} ({}){}{}\n", runtime.name(), runtime.version(), providers,
+                        runtime.engine_builder().empty() ? "" : ", engines by ", runtime.engine_builder());
   }
   for (const std::string& what : d.measures()) text += std::format("measures   {}\n", what);
   for (const std::string& what : d.cannot_measure()) text += std::format("cannot     {}\n", what);

@@ -218,8 +218,13 @@ class OrtModelSession final : public InferenceSession {
 
 class OrtBackend final : public InferenceBackend {
  public:
-  OrtBackend(const OrtApi& api, std::string version, std::unique_ptr<PlacementLog> log, Owned<OrtEnv> environment)
-      : api_(api), version_(std::move(version)), log_(std::move(log)), environment_(std::move(environment)) {}
+  OrtBackend(const OrtApi& api, std::filesystem::path library, std::string version, std::unique_ptr<PlacementLog> log,
+             Owned<OrtEnv> environment)
+      : api_(api),
+        library_(std::move(library)),
+        version_(std::move(version)),
+        log_(std::move(log)),
+        environment_(std::move(environment)) {}
 
   std::string version() const override { return version_; }
 
@@ -234,6 +239,10 @@ class OrtBackend final : public InferenceBackend {
     static_cast<void>(failure(api_, api_.ReleaseAvailableProviders(names, count)));
     std::ranges::stable_partition(providers, [](const std::string& name) { return name == "cpu"; });
     return providers;
+  }
+
+  std::string engine_builder() const override {
+    return std::ranges::contains(providers(), "tensorrt") ? tensorrt_of(library_) : std::string();
   }
 
   std::expected<std::unique_ptr<InferenceSession>, Error> load(const std::filesystem::path& model,
@@ -269,7 +278,7 @@ class OrtBackend final : public InferenceBackend {
     }
     const bool plain = settings.provider == "cpu";
     if (!plain) {
-      if (auto appended = append_provider(api_, *raw, settings.provider, settings.threads, providers()); !appended) {
+      if (auto appended = append_provider(api_, *raw, settings, providers()); !appended) {
         return std::unexpected(appended.error());
       }
       // Which node goes where is said in the log alone.
@@ -297,6 +306,7 @@ class OrtBackend final : public InferenceBackend {
   }
 
   const OrtApi& api_;
+  std::filesystem::path library_;
   std::string version_;
   std::unique_ptr<PlacementLog> log_;
   Owned<OrtEnv> environment_;  // tells the log
@@ -328,7 +338,7 @@ std::expected<std::unique_ptr<InferenceBackend>, Error> open_onnxruntime(const s
   }
   // No telemetry is sent by Linux builds; asked for all the same.
   static_cast<void>(failure(*api, api->DisableTelemetryEvents(environment)));
-  return std::make_unique<OrtBackend>(*api, base->GetVersionString(), std::move(log),
+  return std::make_unique<OrtBackend>(*api, library, base->GetVersionString(), std::move(log),
                                       Owned<OrtEnv>(environment, {api->ReleaseEnv}));
 }
 

@@ -1,11 +1,14 @@
 #include "agent/onnxruntime_providers.hpp"
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
 #include <format>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include "agent/shared_library.hpp"
@@ -53,19 +56,34 @@ OrtStatus* append_cuda(const OrtApi& api, OrtSessionOptions& options) {
   return api.SessionOptionsAppendExecutionProvider_CUDA_V2(&options, raw);
 }
 
-OrtStatus* append_tensorrt(const OrtApi& api, OrtSessionOptions& options) {
+OrtStatus* append_tensorrt(const OrtApi& api, OrtSessionOptions& options, const SessionSettings& settings) {
   OrtTensorRTProviderOptionsV2* raw = nullptr;
   if (OrtStatus* status = api.CreateTensorRTProviderOptions(&raw)) return status;
   const Owned<OrtTensorRTProviderOptionsV2> tensorrt(raw, {api.ReleaseTensorRTProviderOptions});
+  if (!settings.engine_folder.empty()) {
+    const std::array keys{"trt_engine_cache_enable", "trt_engine_cache_path", "trt_timing_cache_enable",
+                          "trt_timing_cache_path"};
+    const std::array values{"1", settings.engine_folder.c_str(), "1", settings.timing_folder.c_str()};
+    std::size_t count = settings.timing_folder.empty() ? 2 : keys.size();
+    OrtStatus* status = api.UpdateTensorRTProviderOptions(raw, keys.data(), values.data(), count);
+    if (status != nullptr && count > 2) {
+      // Older libraries take no path of the timings.
+      api.ReleaseStatus(status);
+      status = api.UpdateTensorRTProviderOptions(raw, keys.data(), values.data(), 2);
+    }
+    if (status != nullptr) return status;
+  }
   return api.SessionOptionsAppendExecutionProvider_TensorRT_V2(&options, raw);
 }
 
-OrtStatus* append(const OrtApi& api, OrtSessionOptions& options, std::string_view provider, int threads) {
+OrtStatus* append(const OrtApi& api, OrtSessionOptions& options, const SessionSettings& settings) {
+  const std::string& provider = settings.provider;
+  const int threads = settings.threads;
   if (provider == "xnnpack") return append_xnnpack(api, options, threads);
   if (provider == "dnnl") return append_dnnl(api, options);
   if (provider == "openvino") return append_openvino(api, options, threads);
   if (provider == "cuda") return append_cuda(api, options);
-  if (provider == "tensorrt") return append_tensorrt(api, options);
+  if (provider == "tensorrt") return append_tensorrt(api, options, settings);
   return nullptr;  // the CPU's is always there
 }
 
@@ -86,8 +104,9 @@ std::optional<std::string> failure(const OrtApi& api, OrtStatus* status) {
   return message;
 }
 
-std::expected<void, Error> append_provider(const OrtApi& api, OrtSessionOptions& options, const std::string& provider,
-                                           int threads, const std::vector<std::string>& available) {
+std::expected<void, Error> append_provider(const OrtApi& api, OrtSessionOptions& options,
+                                           const SessionSettings& settings, const std::vector<std::string>& available) {
+  const std::string& provider = settings.provider;
   if (std::ranges::find(available, provider) == available.end()) {
     std::string names;
     for (const std::string& name : available) names += (names.empty() ? "" : ", ") + name;
@@ -96,10 +115,27 @@ std::expected<void, Error> append_provider(const OrtApi& api, OrtSessionOptions&
         "with --onnxruntime PATH",
         provider, names)});
   }
-  if (const auto why = failure(api, append(api, options, provider, threads))) {
+  if (const auto why = failure(api, append(api, options, settings))) {
     return std::unexpected(Error{std::format("provider '{}' does not start: {}", provider, *why)});
   }
   return {};
+}
+
+std::string tensorrt_name(int version) {
+  constexpr int kSinceTen = 10'000;
+  const int major = version >= kSinceTen ? version / 10'000 : version / 1000;
+  const int rest = version >= kSinceTen ? version % 10'000 : version % 1000;
+  return std::format("TensorRT {}.{}.{}", major, rest / 100, rest % 100);
+}
+
+std::string tensorrt_of(const std::filesystem::path& onnxruntime) {
+  std::error_code error;
+  const auto folder = std::filesystem::weakly_canonical(onnxruntime, error).parent_path();
+  void* provider = dlopen((folder / "libonnxruntime_providers_tensorrt.so").c_str(), RTLD_LAZY | RTLD_LOCAL);
+  if (provider == nullptr) return {};
+  // Looked for in what the provider needs too, which is where it is.
+  void* found = dlsym(provider, "getInferLibVersion");
+  return found == nullptr ? std::string() : tensorrt_name(reinterpret_cast<int (*)()>(found)());
 }
 
 void ORT_API_CALL PlacementLog::listen(void* placement_log, OrtLoggingLevel level, const char*, const char*,

@@ -5,6 +5,7 @@
 #include <onnxruntime_c_api.h>
 
 #include <expected>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,10 +22,16 @@ std::optional<std::string_view> provider_name(std::string_view onnxruntime_name)
 // The message of a failed call, in one line; nothing for a good one. Releases it.
 std::optional<std::string> failure(const OrtApi& api, OrtStatus* status);
 
-// Lets the provider take the nodes that it can, before the CPU provider takes the rest. `threads`: within an operator;
-// the provider's own where it has some. Errors: not among `available` (says what is), the library cannot start it.
-std::expected<void, Error> append_provider(const OrtApi& api, OrtSessionOptions& options, const std::string& provider,
-                                           int threads, const std::vector<std::string>& available);
+// Lets the settings' provider take the nodes that it can, before the CPU provider takes the rest, with its own threads
+// where it has some. Errors: not among `available` (says what is), the library cannot start it.
+std::expected<void, Error> append_provider(const OrtApi& api, OrtSessionOptions& options,
+                                           const SessionSettings& settings, const std::vector<std::string>& available);
+
+// "TensorRT 10.3.0": the one that the provider beside this library of ONNX Runtime brings into the process. Empty: it
+// does not load.
+std::string tensorrt_of(const std::filesystem::path& onnxruntime);
+// By TensorRT's own number: 8601 is 8.6.1, and since 10.0 100300 is 10.3.0.
+std::string tensorrt_name(int version);
 
 // Hears ONNX Runtime's log while a session is made, for which node went where.
 class PlacementLog {

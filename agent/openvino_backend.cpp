@@ -142,8 +142,12 @@ std::string failure(const Api& api) {
 
 class OpenVinoSession final : public InferenceSession {
  public:
-  OpenVinoSession(const Api& api, const Core& core, Owned<Model> model, int threads)
-      : api_(api), core_(core), model_(std::move(model)), threads_(std::to_string(threads)) {}
+  OpenVinoSession(const Api& api, const Core& core, Owned<Model> model, const SessionSettings& settings)
+      : api_(api),
+        core_(core),
+        model_(std::move(model)),
+        threads_(std::to_string(settings.threads)),
+        engine_folder_(settings.engine_folder) {}
 
   std::expected<void, Error> describe() {
     for (const bool input : {true, false}) {
@@ -260,13 +264,14 @@ class OpenVinoSession final : public InferenceSession {
     for (PartialShape& shape : shapes) api_.partial_shape_free(&shape);
     if (reshaped != 0) return failed();
 
-    constexpr std::size_t kArguments = 12;  // keys and values
+    constexpr std::size_t kArguments = 14;  // keys and values
     Compiled* compiled = nullptr;
     // float stays float: on processors with bfloat16 or half precision OpenVINO would compute in that. The agent
-    // chooses the cores. Denormals as in the other runtimes.
+    // chooses the cores. Denormals as in the other runtimes. Without a folder nothing is kept.
     if (api_.compile_model(&core_, model_.get(), "CPU", kArguments, &compiled, "PERFORMANCE_HINT", "LATENCY",
                            "INFERENCE_NUM_THREADS", threads_.c_str(), "NUM_STREAMS", "1", "INFERENCE_PRECISION_HINT",
-                           "f32", "ENABLE_CPU_PINNING", "NO", "CPU_DENORMALS_OPTIMIZATION", "YES") != 0) {
+                           "f32", "ENABLE_CPU_PINNING", "NO", "CPU_DENORMALS_OPTIMIZATION", "YES", "CACHE_DIR",
+                           engine_folder_.c_str()) != 0) {
       return failed();
     }
     compiled_ = Owned<Compiled>(compiled, {api_.compiled_free});
@@ -280,6 +285,7 @@ class OpenVinoSession final : public InferenceSession {
   const Core& core_;
   Owned<Model> model_;
   std::string threads_;
+  std::filesystem::path engine_folder_;
   std::vector<TensorInfo> inputs_, outputs_;
   std::vector<Bound> bound_;  // by input
   Owned<Compiled> compiled_;
@@ -314,8 +320,7 @@ class OpenVinoBackend final : public InferenceBackend {
     }
     Model* model = nullptr;
     if (read(&model) != 0) return std::unexpected(Error{failure(api_)});
-    auto session =
-        std::make_unique<OpenVinoSession>(api_, *core_, Owned<Model>(model, {api_.model_free}), settings.threads);
+    auto session = std::make_unique<OpenVinoSession>(api_, *core_, Owned<Model>(model, {api_.model_free}), settings);
     if (auto described = session->describe(); !described) return std::unexpected(described.error());
     return session;
   }

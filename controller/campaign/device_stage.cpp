@@ -19,12 +19,18 @@ std::string changes_between(const protocol::DeviceDescription& before, const pro
   const auto compare = [&](const std::string& what, const std::string& was, const std::string& is) {
     if (was != is) changes += std::format("{}{} {} -> {}", changes.empty() ? "" : ", ", what, was, is);
   };
+  const auto builder = [](const protocol::RuntimeDescription& runtime) {
+    return runtime.engine_builder().empty() ? "" : " with " + runtime.engine_builder();
+  };
   compare("system", before.operating_system(), now.operating_system());
   compare("kernel", before.kernel(), now.kernel());
   compare("governor", before.governor(), now.governor());
+  compare("power mode", before.power_mode(), now.power_mode());
+  compare("GPU", before.gpu(), now.gpu());
   for (const protocol::RuntimeDescription& runtime : now.runtimes()) {
     const auto was = std::ranges::find(before.runtimes(), runtime.name(), &protocol::RuntimeDescription::name);
-    if (was != before.runtimes().end()) compare(runtime.name(), was->version(), runtime.version());
+    if (was != before.runtimes().end())
+      compare(runtime.name(), was->version() + builder(*was), runtime.version() + builder(runtime));
   }
   return changes.empty() ? "its hardware, its settings or its runtime" : changes;
 }

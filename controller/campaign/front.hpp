@@ -70,6 +70,7 @@ struct MeasurementInfo {
   std::optional<AtRateInfo> at_rate = {};
   std::vector<ConditionInfo> conditions = {};  // of the tier "stability", as are the minutes
   std::vector<double> minute_median_ms = {};
+  double engine_build_seconds = 0;  // before the measurement; 0: nothing was compiled ahead
   std::string artifact_sha256;
   std::optional<std::string> raw;  // path relative to the run folder
   bool reused = false;             // recorded by an earlier campaign on the same device in the same state

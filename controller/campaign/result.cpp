@@ -85,6 +85,7 @@ MeasurementInfo measurement_info(const protocol::Measurement& m) {
   }
   info.epoch = m.device_state_hash().substr(0, 16);
   info.minute_median_ms.assign(m.minute_median_ms().begin(), m.minute_median_ms().end());
+  info.engine_build_seconds = m.engine_build_seconds();
   info.artifact_sha256 = m.artifact_sha256();
   if (m.has_raw()) info.raw = m.raw().sha256();
   return info;

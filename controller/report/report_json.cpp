@@ -93,6 +93,7 @@ Json measurement_value(const MeasurementInfo& measurement) {
                                    {"slowdown", condition.slowdown},
                                    {"remarks", condition.remarks}});
   }
+  if (measurement.engine_build_seconds > 0) value["engine_build_seconds"] = measurement.engine_build_seconds;
   if (!measurement.minute_median_ms.empty()) value["minute_median_ms"] = measurement.minute_median_ms;
   return value;
 }

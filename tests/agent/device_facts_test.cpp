@@ -120,7 +120,9 @@ TEST_F(Pi4, ARuntimesStateHashFollowsNoOtherRuntime) {
 TEST_F(Pi4, FactsArePrintedForPeopleAndPrograms) {
   protocol::DeviceDescription device = read_device(files());
   add_runtimes(device, files(), runtime_launcher(), {{"onnxruntime", "/opt/ort"}}, {});
-  EXPECT_THAT(device_json(device), HasSubstr(R"("governor": "ondemand", "runtimes": [{"name": "onnxruntime", )"));
+  EXPECT_THAT(
+      device_json(device),
+      HasSubstr(R"("governor": "ondemand", "gpu": null, "power_mode": null, "runtimes": [{"name": "onnxruntime", )"));
   EXPECT_THAT(device_text(device), HasSubstr("onnxruntime 1.21.0 (cpu)"));
 }
 
@@ -157,6 +159,26 @@ TEST(EnergyObstacle, IsNoneOnEveryBoardOfTheTestData) {
     if (!root) GTEST_SKIP() << board << " is not there; set FINCH_TEST_DATA";
     EXPECT_EQ(energy_obstacle(SystemFiles(*root), {}), "") << board;
   }
+}
+
+TEST(DeviceFacts, NamesTheGpusOfNvidiasDriver) {
+  const TemporaryFolder folder;
+  const SystemFiles files(folder.path());
+  EXPECT_EQ(read_device(files).gpu(), "");
+  folder.write("proc/driver/nvidia/gpus/0000:01:00.0/information", "Model: \t\t NVIDIA L4\nIRQ:   \t\t 130\n");
+  EXPECT_EQ(read_device(files).gpu(), "NVIDIA L4");
+  folder.write("proc/driver/nvidia/gpus/0000:02:00.0/information", "Model: \t\t NVIDIA L4\n");
+  folder.write("sys/module/nvidia/version", "570.86.15\n");
+  EXPECT_EQ(read_device(files).gpu(), "2 x NVIDIA L4 (driver 570.86.15)");
+  const std::string hash = [&] {
+    auto device = read_device(files);
+    set_state_hashes(device);
+    return device.state_hash();
+  }();
+  folder.write("sys/module/nvidia/version", "575.1\n");
+  auto device = read_device(files);
+  set_state_hashes(device);
+  EXPECT_NE(device.state_hash(), hash) << "a new driver is a new epoch";
 }
 
 }  // namespace

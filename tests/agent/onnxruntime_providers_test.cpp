@@ -117,6 +117,14 @@ TEST(PlacementLog, HearsWhichNodeWentWhere) {
   EXPECT_EQ(log.take().front().nodes, 12);
 }
 
+TEST(TensorRt, TellsItsVersion) {
+  EXPECT_EQ(tensorrt_name(8601), "TensorRT 8.6.1");
+  EXPECT_EQ(tensorrt_name(100300), "TensorRT 10.3.0");
+  EXPECT_EQ(tensorrt_name(101502), "TensorRT 10.15.2");
+  EXPECT_EQ(tensorrt_of(agent_program().parent_path() / "tensorrt" / "libonnxruntime.so"), "TensorRT 10.3.0");
+  EXPECT_EQ(tensorrt_of(agent_program()), "") << "none is beside it";
+}
+
 TEST(ProviderName, IsFinchs) {
   EXPECT_EQ(provider_name("DnnlExecutionProvider"), "dnnl");
   EXPECT_EQ(provider_name("AzureExecutionProvider"), std::nullopt);
