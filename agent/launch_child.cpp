@@ -24,6 +24,7 @@
 #include "agent/latency_rounds.hpp"
 #include "agent/launch.pb.h"
 #include "agent/launch_pipe.hpp"
+#include "agent/launch_rights.hpp"
 #include "agent/litert_backend.hpp"
 #include "agent/machine_load.hpp"
 #include "agent/onnxruntime_backend.hpp"
@@ -50,8 +51,8 @@ SessionSettings settings_of(const LaunchRequest& request, const std::string& eng
 }
 
 std::expected<std::unique_ptr<InferenceSession>, Error> load_model(const std::string& model,
-                                                                   const LaunchRequest& request,
                                                                    const std::string& engine_folder,
+                                                                   const LaunchRequest& request,
                                                                    InferenceBackend& backend) {
   if (const auto format = protocol::model_format(model); format != backend.format()) {
     return std::unexpected(Error{std::format("model {} is of the format {}, which {} does not read; run it with {}",
@@ -94,7 +95,6 @@ std::expected<LaunchEvent, Error> probe(InferenceBackend& backend) {
   LaunchEvent event;
   event.mutable_probe()->set_version(backend.version());
   for (const std::string& provider : backend.providers()) event.mutable_probe()->add_providers(provider);
-  return event;
   event.mutable_probe()->set_engine_builder(backend.engine_builder());
   return event;
 }
@@ -110,6 +110,7 @@ std::expected<LaunchEvent, Error> build_engine(const LaunchRequest& request, Inf
   if (auto ran = (*session)->run(); !ran) return std::unexpected(ran.error());
   LaunchEvent event;
   event.mutable_engine()->set_seconds(Seconds(clock() - begin).count());
+  return event;
 }
 
 std::expected<LaunchEvent, Error> measure_latency(const LaunchRequest& request, InferenceBackend& backend,
@@ -339,9 +340,9 @@ std::expected<LaunchEvent, Error> perform_launch(const LaunchRequest& request, I
       return measure_memory(request, backend, on_progress);
     case LaunchRequest::kInfer:
       return infer(request, backend);
-    case LaunchRequest::kProfile:
     case LaunchRequest::kBuildEngine:
       return build_engine(request, backend);
+    case LaunchRequest::kProfile:
       return profile(request, backend);
     case LaunchRequest::kEvaluate: {
       auto session = load_candidate(request, backend);
@@ -375,14 +376,19 @@ std::expected<std::unique_ptr<InferenceBackend>, Error> open_runtime(const Infer
   return open_onnxruntime(library);
 }
 
-std::expected<LaunchEvent, Error> load_and_perform(const LaunchRequest& request) {
+std::expected<std::filesystem::path, Error> library_for(const LaunchRequest& request) {
   const InferenceRuntime* runtime = find_runtime(request.runtime());
   if (runtime == nullptr) {
     return std::unexpected(
         Error{std::format("there is no runtime '{}'; use one of {}", request.runtime(), runtime_names()), false, true});
   }
   const auto library = find_library(*runtime, request.library());
-  auto backend = library ? open_runtime(*runtime, *library) : std::unexpected(library.error());
+  if (!library) return std::unexpected(Error{library.error().message, false, !request.library().empty()});
+  return *library;
+}
+
+std::expected<LaunchEvent, Error> load_and_perform(const LaunchRequest& request, const std::filesystem::path& library) {
+  auto backend = open_runtime(*find_runtime(request.runtime()), library);
   if (!backend) return std::unexpected(Error{backend.error().message, false, !request.library().empty()});
   try {
     auto result = perform_launch(request, **backend, [](double fraction) {
@@ -392,7 +398,7 @@ std::expected<LaunchEvent, Error> load_and_perform(const LaunchRequest& request)
     });
     // The runtime is there: what fails now fails because of the model or what was given to it.
     if (!result) return std::unexpected(Error{result.error().message, false, true});
-    if (result->has_probe()) result->mutable_probe()->set_library(library->string());
+    if (result->has_probe()) result->mutable_probe()->set_library(library.string());
     return result;
   } catch (const std::bad_alloc&) {
     return std::unexpected(Error{"std::bad_alloc", false, true});
@@ -425,14 +431,18 @@ int serve_launch() {
   }
   // The file by which the peak is reset cannot be opened later.
   if (request.has_memory()) static_cast<void>(reset_peak_memory());
+  const auto library = library_for(request);
+  if (!library) return fail(library.error());
   constexpr std::int64_t kLargestOutput = std::int64_t{4} << 30U;
   const bool writes = request.has_infer() || request.has_profile() || request.has_build_engine();
   const SandboxLimits limits{.memory_bytes = request.limits().memory_bytes(),
                              .processor_time = std::chrono::seconds(request.limits().processor_seconds()),
                              .file_bytes = writes ? kLargestOutput : 0,
-                             .may_write_files = writes};
+                             .may_write_files = writes,
+                             .may_open_devices = uses_devices(request),
+                             .files = rights_of(request, *library)};
   if (auto entered = enter_sandbox(limits); !entered) return fail(entered.error());
-  auto result = load_and_perform(request);
+  auto result = load_and_perform(request, *library);
   if (!result) return fail(result.error());
   return send_result(*result) ? 0 : 1;
 }

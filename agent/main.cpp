@@ -21,6 +21,7 @@
 #include "agent/inference_runtime.hpp"
 #include "agent/interruption.hpp"
 #include "agent/kernel_profile.hpp"
+#include "agent/landlock.hpp"
 #include "agent/launch.pb.h"
 #include "agent/launch_child.hpp"
 #include "agent/measure.hpp"
@@ -79,7 +80,7 @@ int complain(const agent::Error& error) {
 
 std::vector<agent::CheckedThing> check_board(const protocol::DeviceDescription& device, const Options& options) {
   return agent::check_self(device, options.files(), options.state_folder(), std::chrono::system_clock::now(),
-                           agent::monotonic_resolution());
+                           agent::monotonic_resolution(), agent::landlock_version());
 }
 
 int run_agent(const Options& options, const agent::ServiceManager& manager, const std::stop_token& stop) {
@@ -191,17 +192,17 @@ int measure(const Options& options, const std::stop_token& stop) {
     if (!shape) return complain({shape.error().message, false, true});
     shapes.push_back(*shape);
   }
-  const bool terminal = isatty(STDERR_FILENO) != 0;
   const protocol::Deploy deploy = deploy_of(options);
+  const bool terminal = isatty(STDERR_FILENO) != 0;
   const auto outcome = agent::measure(
       options.model, deploy, *tier,
       {.launcher = agent::process_launcher(),
        .files = options.files(),
        .libraries = options.libraries,
        .power = options.power(),
-       .shapes = std::move(shapes),
        .engines = agent::engines_here(deploy, options.files(), options.libraries, agent::process_launcher(),
                                       options.state_folder()),
+       .shapes = std::move(shapes),
        .rate_hz = options.rate_hz,
        .on_progress =
            [terminal](double share, const std::string& what) {
@@ -401,8 +402,8 @@ int main(int argc, char** argv) {
   CLI::App* measuring = app.add_subcommand("measure", "Measure a model on this machine");
   add_model_options(*measuring, options);
   add_power_options(*measuring, options);
-  measuring
   add_state_option(*measuring, options);
+  measuring
       ->add_option("--tier", options.tier,
                    "quick (4 s), screen (16 to 28 s), certify (2 to 3 minutes) or stability (15 minutes)")
       ->check(CLI::IsMember(agent::tier_names()))

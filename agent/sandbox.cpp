@@ -1,10 +1,12 @@
 #include "agent/sandbox.hpp"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -48,6 +50,19 @@ std::expected<void, Error> set_limits(const SandboxLimits& limits) {
                    (seconds == 0 || limit(RLIMIT_CPU, seconds, seconds + 1));
   if (set) return {};
   return std::unexpected(Error{std::format("cannot limit the measuring process: {}", std::strerror(errno))});
+}
+
+// Of root's no more than to open files whoever owns them; what the kernel lets those with other capabilities do (read
+// another process's memory, raise a limit) is none of a model's business. For other users there is nothing to lose.
+void drop_capabilities() {
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  std::array<__user_cap_data_struct, 2> sets{};
+  if (syscall(SYS_capget, &header, sets.data()) != 0) return;
+  constexpr std::uint32_t kKept = (1U << CAP_DAC_OVERRIDE) | (1U << CAP_DAC_READ_SEARCH);
+  sets[0] = {.effective = sets[0].effective & kKept, .permitted = sets[0].permitted & kKept, .inheritable = 0};
+  sets[1] = {};
+  // Where it cannot be done, the rest of the sandbox holds alone.
+  syscall(SYS_capset, &header, sets.data());
 }
 
 class Filter {
@@ -105,21 +120,31 @@ void refuse_processes(Filter& filter) {
   filter.refuse_where(EPERM, SCMP_SYS(prctl), argument(0, SCMP_CMP_EQ, PR_SET_PDEATHSIG));
 }
 
-void refuse_changes_of_files(Filter& filter) {
+// Which Landlock does not know.
+void refuse_changes_of_attributes(Filter& filter) {
+  filter.refuse(EACCES, {SCMP_SYS(chown), SCMP_SYS(fchown), SCMP_SYS(lchown), SCMP_SYS(fchownat), SCMP_SYS(setxattr),
+                         SCMP_SYS(lsetxattr), SCMP_SYS(fsetxattr), SCMP_SYS(mknod), SCMP_SYS(mknodat)});
+  // Told that it was done: OpenVINO takes the right to write from what it keeps, and gives up where it cannot.
+  constexpr int kNone = 0;
+  filter.refuse(kNone, {SCMP_SYS(chmod), SCMP_SYS(fchmod), SCMP_SYS(fchmodat)});
+}
+
+// `devices`: what is there may be opened for both, as a GPU's driver wants. The limit of a file's size still keeps it
+// from growing.
+void refuse_changes_of_files(Filter& filter, bool devices) {
   filter.refuse(EACCES,
-                {SCMP_SYS(creat),     SCMP_SYS(unlink),   SCMP_SYS(unlinkat),  SCMP_SYS(rename),    SCMP_SYS(renameat),
-                 SCMP_SYS(renameat2), SCMP_SYS(mkdir),    SCMP_SYS(mkdirat),   SCMP_SYS(rmdir),     SCMP_SYS(link),
-                 SCMP_SYS(linkat),    SCMP_SYS(symlink),  SCMP_SYS(symlinkat), SCMP_SYS(mknod),     SCMP_SYS(mknodat),
-                 SCMP_SYS(truncate),  SCMP_SYS(chmod),    SCMP_SYS(fchmod),    SCMP_SYS(fchmodat),  SCMP_SYS(chown),
-                 SCMP_SYS(fchown),    SCMP_SYS(lchown),   SCMP_SYS(fchownat),  SCMP_SYS(utimensat), SCMP_SYS(setxattr),
-                 SCMP_SYS(lsetxattr), SCMP_SYS(fsetxattr)});
+                {SCMP_SYS(creat), SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(rename), SCMP_SYS(renameat),
+                 SCMP_SYS(renameat2), SCMP_SYS(mkdir), SCMP_SYS(mkdirat), SCMP_SYS(rmdir), SCMP_SYS(link),
+                 SCMP_SYS(linkat), SCMP_SYS(symlink), SCMP_SYS(symlinkat), SCMP_SYS(truncate), SCMP_SYS(utimensat)});
   filter.refuse(ENOSYS, {SCMP_SYS(openat2)});
-  for (const std::uint64_t mode : {std::uint64_t{O_WRONLY}, std::uint64_t{O_RDWR}}) {
-    filter.refuse_where(EACCES, SCMP_SYS(open), argument(1, SCMP_CMP_MASKED_EQ, O_ACCMODE, mode));
-    filter.refuse_where(EACCES, SCMP_SYS(openat), argument(2, SCMP_CMP_MASKED_EQ, O_ACCMODE, mode));
-  }
-  filter.refuse_where(EACCES, SCMP_SYS(open), argument(1, SCMP_CMP_MASKED_EQ, O_CREAT, O_CREAT));
-  filter.refuse_where(EACCES, SCMP_SYS(openat), argument(2, SCMP_CMP_MASKED_EQ, O_CREAT, O_CREAT));
+  const auto refuse_open = [&](std::uint64_t mask, std::uint64_t value) {
+    filter.refuse_where(EACCES, SCMP_SYS(open), argument(1, SCMP_CMP_MASKED_EQ, mask, value));
+    filter.refuse_where(EACCES, SCMP_SYS(openat), argument(2, SCMP_CMP_MASKED_EQ, mask, value));
+  };
+  refuse_open(O_ACCMODE, O_WRONLY);
+  refuse_open(O_CREAT, O_CREAT);
+  refuse_open(O_TRUNC, O_TRUNC);
+  if (!devices) refuse_open(O_ACCMODE, O_RDWR);
 }
 
 void refuse_what_root_does(Filter& filter) {
@@ -159,12 +184,16 @@ std::int64_t memory_to_spare(const SystemFiles& files, double share) {
 std::expected<void, Error> enter_sandbox(const SandboxLimits& limits) {
   be_the_first_to_go();
   if (auto set = set_limits(limits); !set) return set;
+  drop_capabilities();
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  if (auto kept = keep_only(limits.files); !kept) return kept;
   Filter filter;
   refuse_network(filter);
   refuse_processes(filter);
   refuse_what_root_does(filter);
-  if (!limits.may_write_files) refuse_changes_of_files(filter);
-  // Sets no_new_privs too. It fails where the kernel has no seccomp, such as under an emulator of the processor.
+  refuse_changes_of_attributes(filter);
+  if (!limits.may_write_files) refuse_changes_of_files(filter, limits.may_open_devices);
+  // It fails where the kernel has no seccomp, such as under an emulator of the processor.
   filter.load();
   return {};
 }

@@ -7,6 +7,7 @@
 #include <expected>
 
 #include "agent/error.hpp"
+#include "agent/landlock.hpp"
 #include "agent/system_files.hpp"
 
 namespace finch::agent {
@@ -16,6 +17,8 @@ struct SandboxLimits {
   std::chrono::seconds processor_time{};  // of all threads together; 0: no limit
   std::int64_t file_bytes = 0;            // the size to which a file may grow
   bool may_write_files = false;           // create files and open them to write
+  bool may_open_devices = false;          // open what is there for both reading and writing
+  FileRights files{};                     // where the kernel has Landlock; else all that the user may
 };
 
 // Four fifths of the memory that is free now, by /proc/meminfo and the control group: the board must live on. 0: not
@@ -23,9 +26,9 @@ struct SandboxLimits {
 std::int64_t memory_to_spare(const SystemFiles& files, double share = 0.8);
 
 // Takes the rights away, for good: no network, no other processes (neither new ones nor signals to those that are
-// there), no changes to the file system, nothing that only root does; and sets the limits. When memory runs out on the
-// board, the kernel ends this process first. A kernel without seccomp (an emulated one) is no error: then the limits
-// hold alone. Errors: a limit cannot be set.
+// there), no changes to the file system, no files but those of `limits.files`, nothing that only root does; and sets
+// the limits. When memory runs out on the board, the kernel ends this process first. A kernel without seccomp or
+// Landlock (an emulated one) is no error: then the rest holds alone. Errors: a limit cannot be set.
 std::expected<void, Error> enter_sandbox(const SandboxLimits& limits);
 
 }  // namespace finch::agent

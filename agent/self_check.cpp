@@ -91,6 +91,17 @@ CheckedThing check_temperature(const SystemFiles& files) {
   return thing;
 }
 
+CheckedThing check_sandbox(int landlock) {
+  if (landlock > 0) {
+    return {"sandbox", State::kGood,
+            std::format("a measuring process can use the files that it needs and no others (Landlock {})", landlock)};
+  }
+  return {
+      "sandbox", State::kWarning,
+      "this kernel has no Landlock, so a measuring process can read what this user can; Linux 5.13 and later have it "
+      "where CONFIG_SECURITY_LANDLOCK is set and lsm= on the kernel's command line names landlock"};
+}
+
 const char* name_of(State state) {
   switch (state) {
     case State::kGood:
@@ -113,12 +124,13 @@ std::chrono::nanoseconds monotonic_resolution() {
 
 std::vector<CheckedThing> check_self(const protocol::DeviceDescription& device, const SystemFiles& files,
                                      const fs::path& state_folder, std::chrono::system_clock::time_point now,
-                                     std::chrono::nanoseconds resolution) {
+                                     std::chrono::nanoseconds resolution, int landlock) {
   std::vector<CheckedThing> things;
   check_runtimes(device, things);
   things.push_back(check_state_folder(state_folder));
   things.push_back(check_clock(now, resolution));
   things.push_back(check_temperature(files));
+  things.push_back(check_sandbox(landlock));
   return things;
 }
 

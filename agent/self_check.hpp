@@ -17,16 +17,17 @@ namespace finch::agent {
 
 struct CheckedThing {
   enum class State { kGood, kWarning, kFailed };  // kFailed: no measurement is possible before it is mended
-  std::string what;                               // "runtime", "state folder", "clock", "sensors"
+  std::string what;                               // "runtime", "state folder", "clock", "sensors", "sandbox"
   State state = State::kGood;
   std::string says{};
 };
 
 // `device` as add_runtimes() left it: what runtimes load and compute the reference network is known by then.
-// `resolution` is that of the monotonic clock.
+// `resolution` is that of the monotonic clock, `landlock` what landlock_version() says.
 std::vector<CheckedThing> check_self(const protocol::DeviceDescription& device, const SystemFiles& files,
                                      const std::filesystem::path& state_folder,
-                                     std::chrono::system_clock::time_point now, std::chrono::nanoseconds resolution);
+                                     std::chrono::system_clock::time_point now, std::chrono::nanoseconds resolution,
+                                     int landlock);
 std::chrono::nanoseconds monotonic_resolution();
 
 bool any_failed(const std::vector<CheckedThing>& things);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <limits>
 
+#include "agent/landlock.hpp"
 #include "agent/launch.hpp"
 #include "agent/launch.pb.h"
 #include "agent/measure.hpp"
@@ -184,13 +185,16 @@ TEST_F(HostileModel, AndThenTheNextOneIsMeasured) {
 // What runs in the measuring process may not do, whoever it is.
 class HostileRuntime : public testing::TestWithParam<const char*> {
  protected:
-  std::expected<LaunchEvent, Error> commit(const char* deed) const {
+  std::expected<LaunchEvent, Error> commit(const char* deed, LaunchRequest request = probe()) const {
     setenv("FINCH_MISDEED", deed, 1);
     setenv("FINCH_VICTIM", victim_.c_str(), 1);
-    LaunchRequest request;
     request.set_library((agent_program().parent_path() / "libhostile_runtime.so").string());
-    request.mutable_probe();
     return strict_launcher()(request, {}, {});
+  }
+  static LaunchRequest probe() {
+    LaunchRequest request;
+    request.mutable_probe();
+    return request;
   }
   TemporaryFolder folder_;
   std::filesystem::path victim_ = folder_.write("victim", "precious");
@@ -204,6 +208,40 @@ TEST_P(HostileRuntime, IsRefused) {
   EXPECT_THAT(event.error().message, HasSubstr("ended with status 65"));
   EXPECT_EQ(read_whole(victim_), "precious");
 }
+
+// What only Landlock refuses.
+class HostileReader : public HostileRuntime {};
+
+TEST_P(HostileReader, IsRefused) {
+  if (kSanitized) GTEST_SKIP() << "the library is made without a sanitizer";
+  if (landlock_version() == 0) GTEST_SKIP() << "this kernel has no Landlock";
+  EXPECT_THAT(commit(GetParam()).error().message, HasSubstr("ended with status 65"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Deeds, HostileReader,
+                         testing::Values("read a file", "list a folder", "read a user's list",
+                                         "read the agent's environment"));
+
+// In a task that writes: only where it is to.
+class HostileWriter : public HostileRuntime {};
+
+TEST_P(HostileWriter, IsRefused) {
+  if (kSanitized) GTEST_SKIP() << "the library is made without a sanitizer";
+  if (landlock_version() == 0) GTEST_SKIP() << "this kernel has no Landlock";
+  LaunchRequest request;
+  request.set_engine_folder(folder_.write("engine/first", "").parent_path().string());
+  request.mutable_build_engine();
+  EXPECT_THAT(commit(GetParam(), request).error().message, HasSubstr("ended with status 65"));
+  EXPECT_EQ(read_whole(victim_), "precious");
+  // Where the task names the victim's folder it is no crime.
+  request.set_engine_folder(folder_.path().string());
+  if (std::string_view(GetParam()) == "change a mode") return;
+  EXPECT_THAT(commit(GetParam(), request).error().message, HasSubstr("ended with status 66"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Deeds, HostileWriter,
+                         testing::Values("read a file", "list a folder", "write a file", "make a file", "delete a file",
+                                         "move a file", "change a mode"));
 
 INSTANTIATE_TEST_SUITE_P(Deeds, HostileRuntime,
                          testing::Values("socket", "local socket", "fork", "run a program", "kill the agent",

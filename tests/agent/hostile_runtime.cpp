@@ -1,6 +1,7 @@
 // A library in ONNX Runtime's place that misbehaves as soon as it is asked for anything: what a custom operator, or a
 // hole in the runtime, could do. FINCH_MISDEED names what. It ends the process with status 65 when the deed was
 // refused and with 66 when it was done.
+#include <dirent.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <thread>
 
@@ -32,12 +34,25 @@ bool done(const std::string& deed) {
   if (deed == "leave the group") return setsid() >= 0;
   if (deed == "raise a limit") {
     const rlimit more{RLIM_INFINITY, RLIM_INFINITY};
-    return getuid() != 0 && setrlimit(RLIMIT_CPU, &more) == 0;
+    return setrlimit(RLIMIT_CPU, &more) == 0;
   }
   if (deed == "write a file") return open(victim, O_WRONLY | O_TRUNC) >= 0;
   if (deed == "make a file") return open((std::string(victim) + ".new").c_str(), O_RDONLY | O_CREAT, 0600) >= 0;
   if (deed == "delete a file") return unlink(victim) == 0;
   if (deed == "move a file") return rename(victim, (std::string(victim) + ".old").c_str()) == 0;
+  if (deed == "read a file") return open(victim, O_RDONLY) >= 0;
+  if (deed == "list a folder") return opendir(std::filesystem::path(victim).parent_path().c_str()) != nullptr;
+  if (deed == "read a user's list") return open("/etc/passwd", O_RDONLY) >= 0;
+  if (deed == "change a mode") {
+    chmod(victim, 0777);
+    struct stat after{};
+    return stat(victim, &after) != 0 || (after.st_mode & 0777) == 0777;
+  }
+  if (deed == "read the agent's environment") {
+    const int file = open(("/proc/" + std::to_string(getppid()) + "/environ").c_str(), O_RDONLY);
+    char first = 0;
+    return read(file, &first, 1) > 0;
+  }
   if (deed == "open with a new call") return syscall(SYS_openat2, AT_FDCWD, victim, nullptr, 0) >= 0;
   if (deed == "write the agent's memory") {
     return open(("/proc/" + std::to_string(getppid()) + "/mem").c_str(), O_RDWR) >= 0;

@@ -41,8 +41,8 @@ class SelfCheck : public testing::Test {
     runtime.set_version("1.22.1");
   }
   std::vector<CheckedThing> check(std::chrono::system_clock::time_point now = kNow,
-                                  std::chrono::nanoseconds resolution = kFine) const {
-    return check_self(device_, SystemFiles(folder_.path()), state_, now, resolution);
+                                  std::chrono::nanoseconds resolution = kFine, int landlock = 4) const {
+    return check_self(device_, SystemFiles(folder_.path()), state_, now, resolution, landlock);
   }
   TemporaryFolder folder_;
   std::filesystem::path state_ = folder_.path() / "state";
@@ -90,6 +90,11 @@ TEST_F(SelfCheck, AClockInThePastIsAWarningACoarseOneAFailure) {
 TEST_F(SelfCheck, SensorsThatAreOfflineAreNamed) {
   folder_.write("sys/class/thermal/thermal_zone0/temp", "-256000\n");
   EXPECT_THAT(check(), Contains(thing("sensors", State::kWarning, "no temperature")));
+}
+
+TEST_F(SelfCheck, AKernelWithoutLandlockIsAWarning) {
+  EXPECT_THAT(check(), Contains(thing("sandbox", State::kGood, "(Landlock 4)")));
+  EXPECT_THAT(check(kNow, kFine, 0), Contains(thing("sandbox", State::kWarning, "can read what this user can")));
 }
 
 TEST_F(SelfCheck, IsWrittenForPeopleAndPrograms) {
