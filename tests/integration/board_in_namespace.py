@@ -5,15 +5,12 @@ Needs user and network namespaces, no root. Exits with 77 (skipped) where the ke
 """
 import json
 import os
-import pathlib
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 
-FINCH = os.environ["FINCH_BIN"] + "/finch"
-HERE = pathlib.Path(__file__).parent
+from farm import BIN, HERE, in_a_farm, wait_for
+
 CONTROLLER, BOARD, PORT = "10.77.0.1", "10.77.0.2", "7433"
 SKIPPED = 77
 
@@ -22,49 +19,15 @@ def shell(*command):
     subprocess.run(command, check=True)
 
 
-def wait_for(what, condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {seconds} s for: {what}")
-        time.sleep(0.1)
+def connected(farm):
+    return farm.is_connected("board")
 
 
-class Farm:
-    def __init__(self, work):
-        self.work = work
-        self.environment = os.environ | {"FINCH_HOME": str(work / "home"),
-                                         "FINCH_PROFILES": os.environ["FINCH_SOURCE"] + "/profiles"}
-        self.processes = []
-
-    def start(self, log, *command, environment=None):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=(self.work / log).open("a"), cwd=self.work,
-                                   env=environment or self.environment)
-        self.processes.append(process)
-        return process
-
-    def finch(self, *arguments):
-        done = subprocess.run([FINCH, *arguments], env=self.environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def serve(self):
-        self.server = self.start("serve.log", FINCH, "serve", "--port", PORT)
-
-    def restart(self):
-        self.server.kill()
-        self.server.wait()
-        time.sleep(1)
-        self.serve()
-
-    def connected(self):
-        return [device["name"] for device in json.loads(self.finch("devices", "--json")) if device["state"] == "connected"]
-
-    def end(self):
-        for process in reversed(self.processes):
-            process.send_signal(signal.SIGTERM)
-        for process in self.processes:
-            process.wait(20)
+def restarted(farm, server):
+    server.kill()
+    server.wait()
+    time.sleep(1)
+    return farm.start_server(PORT)
 
 
 def evaluated(farm, run):
@@ -81,25 +44,25 @@ def check(farm, holder):
     shell("nsenter", network, "ip", "address", "add", f"{BOARD}/24", "dev", "board0")
     shell("nsenter", network, "ip", "link", "set", "board0", "up")
 
-    farm.serve()
+    server = farm.start_server(PORT)
     wait_for("finch serve", lambda: f"served on port {PORT}" in farm.finch("doctor"))
     command = farm.finch("devices", "invite", "board", "--host", CONTROLLER).strip()
     print("pasted on the board:", command)
     board_home = {"HOME": str(farm.work / "board"), "PATH": os.environ["FINCH_BIN"] + ":" + os.environ["PATH"]}
     agent = farm.start("agent.log", "nsenter", network, "bash", "-c", "exec " + command, environment=board_home)
-    wait_for("the board to join", lambda: "board" in farm.connected())
+    wait_for("the board to join", lambda: connected(farm))
 
     campaign = (HERE / "tiny.toml").read_text() + '[[device]]\nname = "board"\n'
     (farm.work / "tiny.toml").write_text(campaign)
-    runs = {name: farm.start(f"{name}.log", FINCH, "run", str(farm.work / "tiny.toml"), "--output", str(farm.work / name),
-                             "--seed", str(seed)) for seed, name in enumerate(("one", "two"), 1)}
+    runs = {name: farm.start(f"{name}.log", BIN / "finch", "run", farm.work / "tiny.toml", "--output", farm.work / name,
+                             "--seed", seed) for seed, name in enumerate(("one", "two"), 1)}
     wait_for("both campaigns to evaluate a candidate", lambda: all(evaluated(farm, name) for name in runs))
-    farm.restart()
-    wait_for("the board to come back to the restarted controller", lambda: "board" in farm.connected())
+    server = restarted(farm, server)
+    wait_for("the board to come back to the restarted controller", lambda: connected(farm))
     shell("ip", "link", "set", "finch0", "down")
     time.sleep(3)
     shell("ip", "link", "set", "finch0", "up")
-    farm.restart()
+    restarted(farm, server)
     for name, run in runs.items():
         assert run.wait(300) == 0, f"campaign {name} ended with {run.returncode}"
         front = json.loads((farm.work / name / "front.json").read_text())
@@ -110,6 +73,16 @@ def check(farm, holder):
     assert f"{CONTROLLER}:{PORT}" in peers, f"the board talks with somebody else: {peers}"
 
 
+def on_a_board(farm):
+    for name in ("data", "board"):
+        (farm.work / name).mkdir()
+    shell(sys.executable, str(HERE / "tiny_data.py"), str(farm.work / "data"))
+    holder = farm.start("holder.log", "unshare", "--net", "sleep", "infinity")
+    here = os.readlink("/proc/self/ns/net")
+    wait_for("the board's namespace", lambda: os.readlink(f"/proc/{holder.pid}/ns/net") != here)
+    check(farm, holder)
+
+
 def main():
     if len(sys.argv) == 1:
         done = subprocess.run(["unshare", "--user", "--map-root-user", "--net", "true"], capture_output=True, text=True)
@@ -117,22 +90,7 @@ def main():
             print("skipped: this kernel gives no namespaces:", done.stderr.strip())
             sys.exit(SKIPPED)
         os.execvp("unshare", ["unshare", "--user", "--map-root-user", "--net", sys.executable, __file__, "inside"])
-    with tempfile.TemporaryDirectory() as folder:
-        farm = Farm(pathlib.Path(folder))
-        for name in ("data", "board"):
-            (farm.work / name).mkdir()
-        shell(sys.executable, str(HERE / "tiny_data.py"), str(farm.work / "data"))
-        holder = farm.start("holder.log", "unshare", "--net", "sleep", "infinity")
-        here = os.readlink("/proc/self/ns/net")
-        wait_for("the board's namespace", lambda: os.readlink(f"/proc/{holder.pid}/ns/net") != here)
-        try:
-            check(farm, holder)
-        except BaseException:
-            for log in sorted(farm.work.glob("*.log")):
-                print(f"== {log.name}", *log.read_text().splitlines()[-15:], sep="\n")
-            raise
-        finally:
-            farm.end()
+    in_a_farm(on_a_board)
     print("board_in_namespace: good")
 
 

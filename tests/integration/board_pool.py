@@ -2,88 +2,13 @@
 free of the boards, finalists are certified on both, and one board's governor changes half way.
 """
 import json
-import os
-import pathlib
-import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
-import time
 
-BIN = pathlib.Path(os.environ["FINCH_BIN"])
-HERE = pathlib.Path(__file__).parent
+from farm import BIN, GOVERNOR, HERE, in_a_farm, wait_for
+
 PACES = {"slow": 1.05, "fast": 0.95}
-GOVERNOR = "sys/devices/system/cpu/cpufreq/policy0/scaling_governor"
-
-
-def wait_for(what, condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {seconds} s for: {what}")
-        time.sleep(0.1)
-
-
-class Farm:
-    def __init__(self, work):
-        self.work, self.processes = work, []
-        self.environment = os.environ | {"FINCH_HOME": str(work / "home"),
-                                         "FINCH_PROFILES": os.environ["FINCH_SOURCE"] + "/profiles"}
-
-    def start(self, log, *command, **more):
-        process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL, cwd=self.work,
-                                   stderr=(self.work / log).open("a"), env=self.environment | more)
-        self.processes.append(process)
-        return process
-
-    def finch(self, *arguments):
-        done = subprocess.run([BIN / "finch", *map(str, arguments)], env=self.environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def devices(self):
-        return {device["name"]: device for device in json.loads(self.finch("devices", "--json"))}
-
-    def join(self, name):
-        root = self.work / name / "root"
-        for file, text in {GOVERNOR: "performance\n", "proc/sys/kernel/osrelease": "6.6.1\n",
-                           "proc/sys/kernel/random/boot_id":
-                           pathlib.Path("/proc/sys/kernel/random/boot_id").read_text()}.items():
-            (root / file).parent.mkdir(parents=True, exist_ok=True)
-            (root / file).write_text(text)
-        command = self.finch("devices", "invite", name, "--host", "127.0.0.1").split()
-        return self.agent(name, PACES[name], *command[1:])
-
-    def agent(self, name, pace, *command):
-        agent = self.start(f"{name}.log", BIN / "finch-agent", *command, "--state", self.work / name / "state",
-                           "--sysfs-root", self.work / name / "root", "--onnxruntime", BIN / "libpaced_runtime.so",
-                           FINCH_PACE=str(pace))
-        wait_for(f"{name} to connect", lambda: self.devices()[name]["state"] == "connected")
-        return agent
-
-    def end(self):
-        for process in reversed(self.processes):
-            process.send_signal(signal.SIGTERM)
-        for process in self.processes:
-            process.wait(20)
-
-    def serve(self):
-        self.start("serve.log", BIN / "finch", "serve", "--port", "0", "--bind", "127.0.0.1")
-        wait_for("finch serve", lambda: "served on port" in self.finch("doctor"))
-
-
-def in_a_farm(check):
-    with tempfile.TemporaryDirectory() as folder:
-        farm = Farm(pathlib.Path(folder))
-        try:
-            check(farm)
-        except BaseException:
-            for log in sorted(farm.work.glob("*.log")):
-                print(f"== {log.name}", *log.read_text().splitlines()[-15:], sep="\n")
-            raise
-        finally:
-            farm.end()
 
 
 def events(run, kind):
@@ -105,8 +30,8 @@ def check(farm):
     (farm.work / "data").mkdir()
     subprocess.run([sys.executable, HERE / "tiny_data.py", farm.work / "data"], check=True)
     farm.serve()
-    for name in PACES:
-        farm.join(name)
+    for name, pace in PACES.items():
+        farm.join(name, pace)
     text = (HERE / "tiny.toml").read_text().replace("evaluations = 3", "evaluations = 4")
     (farm.work / "tiny.toml").write_text(text + '[[device]]\nname = "pool"\nboards = ["slow", "fast"]\n')
     run = farm.work / "run"
@@ -148,6 +73,5 @@ def check(farm):
     assert listed["slow"]["profile"] == "local"
 
 
-if __name__ == "__main__":
-    in_a_farm(check)
-    print("board_pool: good")
+in_a_farm(check)
+print("board_pool: good")

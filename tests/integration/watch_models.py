@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from board_pool import BIN, GOVERNOR, in_a_farm, wait_for
+from farm import BIN, GOVERNOR, in_a_farm, wait_for
 
 MODEL = pathlib.Path(os.environ["FINCH_SOURCE"]) / "tests" / "agent" / "models" / "times_one.onnx"
 
@@ -29,7 +29,7 @@ def listed(farm):
 
 def check(farm):
     farm.serve()
-    agent = farm.join("slow")
+    agent = farm.join("slow", 1.05)
     farm.finch("watch", "add", MODEL, "--device", "slow", "--tier", "quick", "--name", "camera")
     assert listed(farm)["checked"] is None
     assert watch(farm) == (0, []), "the baseline is no alarm"
