@@ -36,7 +36,7 @@ struct StateChanges {
 // `during`: any number of states sampled between `before` and `after`. A rise or fall of the hottest zone by more than
 // `slope_celsius` between start and end is a slope.
 StateChanges compare_states(const DeviceState& before, const std::vector<DeviceState>& during, const DeviceState& after,
-                            double slope_celsius = 5);
+                            double slope_celsius);
 
 // Of the hottest zone, in degrees Celsius; absent: the device does not tell.
 std::optional<double> hottest_celsius(const DeviceState& state);

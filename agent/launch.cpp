@@ -101,7 +101,6 @@ LaunchRequest limited(const LaunchSettings& settings, LaunchRequest request) {
   constexpr double kSecondsAThread = 600;
   Limits& limits = *request.mutable_limits();
   const LimitWishes& wishes = request.wishes();
-  constexpr double kMemoryShare = 0.8;
   limits.set_memory_bytes(
       settings.memory_bytes
           ? *settings.memory_bytes

@@ -100,7 +100,8 @@ std::expected<StabilityOutcome, Error> measure_stability(const StabilityLaunches
     if (!busy) return std::unexpected(busy.error());
     if (auto taken = take("CPU load"); !taken) return std::unexpected(taken.error());
   }
-  const auto walked = static_cast<std::int64_t>(plan.memory_share * static_cast<double>(memory_to_spare(files)));
+  const auto walked =
+      static_cast<std::int64_t>(plan.memory_share * static_cast<double>(memory_to_spare(files, kMemoryShare)));
   if (walked >= kLeastWalk) {
     const auto walk = Disturbance::memory_walk(walked);
     if (!walk) return std::unexpected(walk.error());

@@ -22,7 +22,7 @@ struct StabilityLaunches {
   LaunchRequest latency;  // a launch of rounds
   LaunchRequest steady;   // one long run
   double quiet_ms = 0;    // median latency in quiet
-  double slope_celsius = 5;
+  double slope_celsius = MeasureLimits().slope_celsius;
 };
 
 struct StabilityOutcome {

@@ -21,9 +21,9 @@ struct SandboxLimits {
   FileRights files{};                     // where the kernel has Landlock; else all that the user may
 };
 
-// Four fifths of the memory that is free now, by /proc/meminfo and the control group: the board must live on. 0: not
-// known.
-std::int64_t memory_to_spare(const SystemFiles& files, double share = 0.8);
+inline constexpr double kMemoryShare = 0.8;  // the board must live on
+// This share of the memory that is free now, by /proc/meminfo and the control group. 0: not known.
+std::int64_t memory_to_spare(const SystemFiles& files, double share);
 
 // Takes the rights away, for good: no network, no other processes (neither new ones nor signals to those that are
 // there), no changes to the file system, no files but those of `limits.files`, nothing that only root does; and sets

@@ -49,7 +49,7 @@ TEST_F(Board, NothingChangedIsNoReason) {
   set_throttled("50000");  // since boot, long before
   const DeviceState before = read();
   set_millidegrees(52000);
-  const StateChanges changes = compare_states(before, {read()}, read());
+  const StateChanges changes = compare_states(before, {read()}, read(), 5);
   EXPECT_THAT(changes.invalidating, IsEmpty());
   EXPECT_THAT(changes.degrading, IsEmpty());
 }
@@ -59,14 +59,14 @@ TEST_F(Board, LiveThrottlingOfAnySampleCountsOnce) {
   set_throttled("50005");  // the kernel may clear the sticky bits before the end
   const DeviceState sample = read();
   set_throttled("0");
-  EXPECT_THAT(compare_states(before, {sample, sample}, read()).invalidating,
+  EXPECT_THAT(compare_states(before, {sample, sample}, read(), 5).invalidating,
               ElementsAre("the firmware reports: under-voltage", "the firmware reports: throttled"));
 }
 
 TEST_F(Board, AStickyBitThatIsNewCounts) {
   const DeviceState before = read();
   set_throttled("20000");
-  EXPECT_THAT(compare_states(before, {}, read()).invalidating,
+  EXPECT_THAT(compare_states(before, {}, read(), 5).invalidating,
               ElementsAre("the firmware reports: ARM frequency capped"));
 }
 
@@ -74,7 +74,7 @@ TEST_F(Board, GovernorAndLimitsMustStay) {
   const DeviceState before = read();
   folder_.write("sys/devices/system/cpu/cpufreq/policy0/scaling_governor", "powersave\n");
   folder_.write("sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq", "1800000\n");
-  EXPECT_THAT(compare_states(before, {}, read()).invalidating,
+  EXPECT_THAT(compare_states(before, {}, read(), 5).invalidating,
               UnorderedElementsAre("governor of policy0 changed from ondemand to powersave",
                                    HasSubstr("frequency limit of policy0 changed")));
 }
@@ -85,13 +85,13 @@ TEST_F(Board, ASensorThatGoesOfflineInvalidates) {
   const DeviceState after = read();
   EXPECT_THAT(after.offline_sensors, ElementsAre("cpu-thermal"));
   EXPECT_THAT(after.temperatures, IsEmpty());
-  EXPECT_THAT(compare_states(before, {}, after).invalidating, Contains("sensor cpu-thermal went offline"));
+  EXPECT_THAT(compare_states(before, {}, after, 5).invalidating, Contains("sensor cpu-thermal went offline"));
 }
 
 TEST_F(Board, ASlopeDegrades) {
   const DeviceState before = read();
   set_millidegrees(60000);
-  EXPECT_THAT(compare_states(before, {}, read()).degrading, ElementsAre(HasSubstr("48.2 to 60.0")));
+  EXPECT_THAT(compare_states(before, {}, read(), 5).degrading, ElementsAre(HasSubstr("48.2 to 60.0")));
 }
 
 TEST_F(Board, UnderVoltageAlarmAndIntelCountersAreSeen) {
@@ -99,10 +99,10 @@ TEST_F(Board, UnderVoltageAlarmAndIntelCountersAreSeen) {
   folder_.write("sys/class/hwmon/hwmon3/in0_lcrit_alarm", "0\n");
   folder_.write("sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count", "4\n");
   const DeviceState before = read();
-  EXPECT_THAT(compare_states(before, {}, before).invalidating, IsEmpty());
+  EXPECT_THAT(compare_states(before, {}, before, 5).invalidating, IsEmpty());
   folder_.write("sys/class/hwmon/hwmon3/in0_lcrit_alarm", "1\n");
   folder_.write("sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count", "7\n");
-  EXPECT_THAT(compare_states(before, {}, read()).invalidating,
+  EXPECT_THAT(compare_states(before, {}, read(), 5).invalidating,
               UnorderedElementsAre("under-voltage was active", "thermal throttling of cpu0: 3 events"));
 }
 
@@ -112,7 +112,7 @@ TEST(DeviceState, OfNothingIsEmpty) {
   EXPECT_TRUE(state.governors.empty());
   EXPECT_TRUE(state.temperatures.empty());
   EXPECT_FALSE(state.firmware_throttled);
-  EXPECT_THAT(compare_states(state, {}, state).invalidating, IsEmpty());
+  EXPECT_THAT(compare_states(state, {}, state, 5).invalidating, IsEmpty());
 }
 
 TEST(DeviceState, OfARaspberryPi5) {

@@ -263,14 +263,14 @@ TEST(MemoryToSpare, IsFourFifthsOfTheSmallerOfMachineAndControlGroup) {
   const TemporaryFolder folder;
   const SystemFiles files(folder.path());
   folder.write("proc/meminfo", "MemTotal:  8000000 kB\nMemAvailable:    1000000 kB\n");
-  EXPECT_EQ(memory_to_spare(files), 1000000LL * 1024 / 5 * 4);
+  EXPECT_EQ(memory_to_spare(files, 0.8), 1000000LL * 1024 / 5 * 4);
   folder.write("sys/fs/cgroup/memory.max", "max\n");
   folder.write("sys/fs/cgroup/memory.current", "50000000\n");
-  EXPECT_EQ(memory_to_spare(files), 1000000LL * 1024 / 5 * 4);
+  EXPECT_EQ(memory_to_spare(files, 0.8), 1000000LL * 1024 / 5 * 4);
   folder.write("sys/fs/cgroup/memory.max", "150000000\n");
-  EXPECT_EQ(memory_to_spare(files), 80'000'000);
+  EXPECT_EQ(memory_to_spare(files, 0.8), 80'000'000);
   folder.write("proc/meminfo", "nonsense");
-  EXPECT_EQ(memory_to_spare(files), 80'000'000);
+  EXPECT_EQ(memory_to_spare(files, 0.8), 80'000'000);
 }
 
 }  // namespace
