@@ -116,6 +116,7 @@ ExitCode bench(const Arguments& arguments) {
   auto store = FarmStore::open(home->farm_db());
   if (!store) return fail(store.error());
   if (const auto checked = check_devices(arguments.devices, *store); !checked) return fail(checked.error());
+  if (const auto checked = check_local_agent(*home, arguments.devices); !checked) return fail(checked.error());
   const auto host = FarmHost::start(*home, "local");
   if (!host) return fail(host.error());
   Bench measuring(arguments, *home, *store, interrupt.token());

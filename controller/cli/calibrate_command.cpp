@@ -109,6 +109,7 @@ ExitCode calibrate(CalibrateOptions options) {
     if (options.devices.empty()) options.devices.push_back("local");
   }
   if (const auto checked = check_devices(options.devices, *store); !checked) return fail(checked.error());
+  if (const auto checked = check_local_agent(*home, options.devices); !checked) return fail(checked.error());
   const auto host = FarmHost::start(*home, "local");
   if (!host) return fail(host.error());
   FarmQuestion farm(*home, *store, "calibrate", interrupt.token());

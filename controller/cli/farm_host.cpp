@@ -1,11 +1,26 @@
 #include "controller/cli/farm_host.hpp"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <condition_variable>
+#include <format>
 #include <utility>
 
+#include "controller/farm/dispatcher.hpp"
 #include "controller/farm/serve_lock.hpp"
 
 namespace finch::controller {
+
+std::expected<void, Error> check_local_agent(const Home& home, const std::vector<std::string>& devices) {
+  const auto program = program_folder() / "finch-agent";
+  if (!std::ranges::contains(devices, kLocalAgent) || ::access(program.c_str(), X_OK) == 0) return {};
+  if (is_claimed(home) || running_farm(home)) return {};  // whoever serves it starts an agent of his own
+  return std::unexpected(
+      Error{std::format("{} is missing, so nothing can be measured on this machine; build it (scripts/finch does), or "
+                        "measure on a board",
+                        program.string())});
+}
 
 std::expected<std::unique_ptr<FarmHost>, Error> FarmHost::start(const Home& home, const std::string& local_profile) {
   std::unique_ptr<FarmHost> host(new FarmHost(home, local_profile));

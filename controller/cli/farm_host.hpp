@@ -6,12 +6,17 @@
 #include <expected>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "controller/farm/farm.hpp"
 
 namespace finch::controller {
+
+// Whether this machine can measure, where `devices` names it: a farm of our own starts the finch-agent beside finch.
+// Error: there is none.
+std::expected<void, Error> check_local_agent(const Home& home, const std::vector<std::string>& devices);
 
 class FarmHost {
  public:

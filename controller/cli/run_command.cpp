@@ -1,6 +1,8 @@
 #include <chrono>
 #include <cstdio>
 #include <format>
+#include <string>
+#include <vector>
 
 #include "controller/campaign/campaign.hpp"
 #include "controller/cli/commands.hpp"
@@ -62,6 +64,11 @@ ExitCode drive(Campaign& campaign, const std::filesystem::path& folder, const Ru
     if (!started) return fail(started.error());
     metrics = std::move(*started);
   }
+  std::vector<std::string> boards;
+  for (const DeviceConfig& device : campaign.config().devices) {
+    for (const std::string& board : device.all_boards()) boards.push_back(board);
+  }
+  if (const auto checked = check_local_agent(*home, boards); !checked) return fail(checked.error());
   auto host = FarmHost::start(*home, campaign.config().local_profile());
   if (!host) return fail(host.error());
   auto store = FarmStore::open(home->farm_db());

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -180,6 +181,19 @@ class BadInput(CommandLine):
             other.listen()
             port = other.getsockname()[1]
             self.assert_refused(FAILED, [port, "--port"], "serve", "--port", port)
+
+    def test_a_missing_agent_is_named(self):
+        alone = self.folder / "finch"
+        shutil.copy(FINCH, alone)
+        model = SOURCE / "agent" / "reference_network.onnx"
+        self.write_tiny_data("data")
+        self.write_campaign()
+        for arguments in (("bench", model), ("devices", "calibrate"), ("run", "campaign.toml")):
+            with self.subTest(arguments=arguments):
+                done = subprocess.run([alone, *map(str, arguments)], cwd=self.folder, env=self.environment,
+                                      capture_output=True, text=True, timeout=60)
+                self.assertEqual(done.returncode, FAILED, done.stderr)
+                self.assertIn(f"{self.folder / 'finch-agent'} is missing", done.stderr)
 
     def test_bench_that_cannot_be(self):
         model = os.path.join(SOURCE, "agent/reference_network.onnx")
