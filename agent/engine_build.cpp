@@ -7,6 +7,7 @@
 
 #include "agent/device_facts.hpp"
 #include "agent/engine_cache.hpp"
+#include "agent/launch_rights.hpp"
 #include "protocol/artifact_store.hpp"
 
 namespace finch::agent {
@@ -17,6 +18,15 @@ namespace fs = std::filesystem;
 // OpenVINO can, but a model from its cache takes 8 % less memory than one from its file, and that is what is deployed.
 bool keeps_engines(const protocol::Deploy& deploy) {
   return deploy.runtime() == "onnxruntime" && deploy.provider() == "tensorrt";
+}
+
+// With the weights that lie in other files; of those that are not there the launch will complain.
+std::expected<std::string, Error> hash_of_model(const fs::path& model) {
+  const auto file = protocol::sha256_of_file(model);
+  if (!file) return std::unexpected(Error{file.error().message});
+  std::string hashes = *file;
+  for (const fs::path& weights : weights_of(model)) hashes += protocol::sha256_of_file(weights).value_or("");
+  return hashes;
 }
 
 std::string deploy_text(const LaunchRequest& base) {
@@ -58,8 +68,8 @@ std::expected<PreparedEngine, Error> prepare_engine(const LaunchRequest& base, c
                                                     const Launcher& launcher, const std::function<void()>& on_build,
                                                     const std::stop_token& stop) {
   if (settings.folder.empty()) return PreparedEngine{};
-  const auto model = protocol::sha256_of_file(base.model());
-  if (!model) return std::unexpected(Error{model.error().message});
+  const auto model = hash_of_model(base.model());
+  if (!model) return std::unexpected(model.error());
   // What TensorRT learns of kernels' times serves all models; a broken one is learnt anew.
   const fs::path timings =
       settings.folder / "timings" /

@@ -15,7 +15,7 @@ namespace finch::agent {
 
 // All that an engine depends on.
 struct EngineIdentity {
-  std::string model_sha256{};
+  std::string model_sha256{};     // and of weights in files of their own
   std::string runtime{};          // "onnxruntime"
   std::string runtime_version{};  // "1.22.0"
   std::string builder{};          // "TensorRT 10.3.0"; empty: the runtime compiles by itself

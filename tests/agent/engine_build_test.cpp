@@ -15,6 +15,7 @@
 #include "agent/measure.hpp"
 #include "agent/measurement_json.hpp"
 #include "protocol/artifact_store.hpp"
+#include "tests/agent/onnx_bytes.hpp"
 #include "tests/agent/temporary_folder.hpp"
 
 namespace finch::agent {
@@ -146,6 +147,18 @@ TEST_F(ScriptedBuilds, HappenAnewForAnythingThatChanged) {
   EXPECT_EQ(builds(), 1);
   ASSERT_TRUE(run());
   EXPECT_EQ(builds(), 0);
+}
+
+TEST_F(ScriptedBuilds, HappenAnewForOtherWeightsBesideTheModel) {
+  const std::string elsewhere = onnx_bytes::bytes(1, "location") + onnx_bytes::bytes(2, "weights.bin");
+  std::ofstream(model_) << onnx_bytes::bytes(13, elsewhere);
+  folder_.write("weights.bin", "1234");
+  ASSERT_TRUE(run());
+  ASSERT_TRUE(run());
+  EXPECT_EQ(builds(), 0);
+  folder_.write("weights.bin", "5678");
+  ASSERT_TRUE(run());
+  EXPECT_EQ(builds(), 1);
 }
 
 TEST_F(ScriptedBuilds, ARivalHasAnEngineOfItsOwn) {
