@@ -1,7 +1,7 @@
 // Trains random networks of a space on Fashion-MNIST and quantizes each: top-1 on the validation split by calibration
 // and, where that loses more than half a point, after training with fake quantization.
 //   build/release/bin/calibrations [--space mobilenet] [--networks 3] [--macs 3] [--epochs 1] [--qat-epochs 0.5]
-//     [--threads 1]
+//     [--skew 30] [--threads 1]
 #include <torch/torch.h>
 
 #include <CLI/CLI.hpp>
@@ -12,6 +12,7 @@
 
 #include "search/cost_model.hpp"
 #include "search/search_space.hpp"
+#include "tests/trainer/skewed_channels.hpp"
 #include "trainer/evaluation.hpp"
 #include "trainer/fake_quantization.hpp"
 #include "trainer/quantize.hpp"
@@ -30,6 +31,7 @@ struct Settings {
   int networks = 3;
   double million_macs = 3;  // at most
   double epochs = 1, qat_epochs = 0.5;
+  float skew = 1;
   int threads = 1;
 };
 
@@ -81,6 +83,12 @@ void run_all(const Settings& settings) {
                              1e-6 * static_cast<double>(search::cost_of(*network).macs), settings.epochs,
                              seconds_since(start))
               << std::endl;
+    module.eval();
+    if (settings.skew > 1) {
+      std::cout << std::format("  a channel {} times as large before {} depthwise convolutions", settings.skew,
+                               skew_channels(module, settings.skew))
+                << std::endl;
+    }
     compare(module, dataset, recipe, settings.qat_epochs);
   }
 }
@@ -96,6 +104,8 @@ int main(int count, char** arguments) {
   app.add_option("--macs", settings.million_macs, "of the networks, in millions, at most")->capture_default_str();
   app.add_option("--epochs", settings.epochs)->capture_default_str();
   app.add_option("--qat-epochs", settings.qat_epochs)->capture_default_str();
+  app.add_option("--skew", settings.skew, "a channel so many times as large before each depthwise convolution")
+      ->capture_default_str();
   app.add_option("--threads", settings.threads)->capture_default_str();
   CLI11_PARSE(app, count, arguments);
   try {

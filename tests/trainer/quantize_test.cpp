@@ -4,6 +4,7 @@
 
 #include "search/search_space.hpp"
 #include "tests/trainer/sample_data.hpp"
+#include "tests/trainer/skewed_channels.hpp"
 #include "trainer/evaluation.hpp"
 
 namespace finch::trainer {
@@ -29,29 +30,6 @@ class QuantizeTest : public testing::Test {
             .augmentation = {}};
   }
 
-  // Makes one channel before each depthwise convolution `factor` times as large and its kernel as much smaller. ReLU
-  // lets that pass: the network computes what it did, but a step of 8 bits over the greatest channel is too coarse for
-  // the others.
-  int skew(float factor) {
-    const torch::NoGradGuard no_grad;
-    int skewed = 0;
-    const auto& nodes = module_->network().nodes;
-    for (const search::Node& depthwise : nodes) {
-      const auto* conv = std::get_if<search::Convolution>(&depthwise.operation);
-      if (conv == nullptr || conv->groups == 1) continue;
-      const search::Node& activation = nodes[static_cast<std::size_t>(depthwise.inputs[0])];
-      const auto* kind = std::get_if<search::Activation>(&activation.operation);
-      if (kind == nullptr || kind->kind != search::ActivationKind::relu) continue;
-      const search::Node& before = nodes[static_cast<std::size_t>(activation.inputs[0])];
-      if (!std::holds_alternative<search::Convolution>(before.operation)) continue;
-      module_->state().at(before.name + ".scale").detach()[0] *= factor;
-      module_->state().at(before.name + ".shift").detach()[0] *= factor;
-      module_->state().at(depthwise.name + ".weight").detach()[0] /= factor;
-      ++skewed;
-    }
-    return skewed;
-  }
-
   std::expected<QuantizedNetwork, Error> quantized(const QuantizeOptions& options) {
     return quantize(*module_, data_, {}, options, [](double) {});
   }
@@ -73,7 +51,7 @@ TEST_F(QuantizeTest, StopsAtCalibrationWhereThatIsEnough) {
 }
 
 TEST_F(QuantizeTest, TrainingRecoversWhatSkewedChannelsCost) {
-  ASSERT_GT(skew(1000), 0);
+  ASSERT_GT(skew_channels(*module_, 1000), 0);
   const std::string before = serialize_tensors(module_->state());
   const auto network = quantized({.calibration = {.method = Calibration::minmax}, .qat = options(15)});
   ASSERT_TRUE(network) << network.error().message;
@@ -87,7 +65,7 @@ TEST_F(QuantizeTest, TrainingRecoversWhatSkewedChannelsCost) {
 }
 
 TEST_F(QuantizeTest, FloatLayersRecoverItToo) {
-  ASSERT_GT(skew(1000), 0);
+  ASSERT_GT(skew_channels(*module_, 1000), 0);
   const auto network = quantized({.calibration = {.method = Calibration::minmax}, .qat = std::nullopt});
   ASSERT_TRUE(network) << network.error().message;
   const QuantizationReport& report = network->report;
@@ -102,7 +80,7 @@ TEST_F(QuantizeTest, FloatLayersRecoverItToo) {
 }
 
 TEST_F(QuantizeTest, AllIsInt8WhereNoLayerMayStayFloat) {
-  ASSERT_GT(skew(1000), 0);
+  ASSERT_GT(skew_channels(*module_, 1000), 0);
   const auto network =
       quantized({.calibration = {.method = Calibration::minmax}, .qat = std::nullopt, .mixed_precision = false});
   ASSERT_TRUE(network) << network.error().message;
