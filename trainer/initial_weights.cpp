@@ -58,7 +58,9 @@ class Matching {
   }
 
   // The shared name of a tensor that Finch wrote: a supernet has a depthwise kernel for each size.
-  std::string own_name(const std::string& name, const torch::Tensor& tensor) const {
+  std::string own_name(const std::string& source, const torch::Tensor& tensor) const {
+    // Of what a supernet has for each resolution the last stays.
+    const std::string name = source.substr(0, source.find('@'));
     if (shared_.contains(name) || tensor.dim() != 4) return name;
     const std::string sized = std::format("{}{}", name, tensor.size(3));
     return shared_.contains(sized) ? sized : name;
@@ -92,7 +94,7 @@ class Matching {
           "{} ({}, here at most {})", source, shape_text(tensor.sizes()), shape_text(known->second.largest)));
     } else {
       matched_.tensors[target] = tensor.to(torch::kFloat);
-      ++matched_.loaded;
+      matched_.loaded = std::ssize(matched_.tensors);
     }
   }
 

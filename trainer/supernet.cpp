@@ -4,6 +4,7 @@
 #include <format>
 #include <functional>
 #include <random>
+#include <set>
 
 #include "trainer/batch_source.hpp"
 
@@ -51,6 +52,24 @@ void visit_all_layers(const ir::SearchSpace& space, const std::function<void(ir:
   }
   std::mt19937_64 generator(1);
   for (int i = 0; i < kVisitedAtRandom; ++i) consider(space.random(generator));
+}
+
+// Of what the convolutions see.
+std::int64_t resolution_of(const ir::Network& network) {
+  std::int64_t height = network.input_shape().height;
+  for (const ir::Node& node : network.nodes) {
+    if (const auto* resize = std::get_if<ir::Resize>(&node.operation)) height = resize->height;
+  }
+  return height;
+}
+
+bool depends_on_scale(const ir::Node& node, const std::string& tensor) {
+  const auto* conv = std::get_if<ir::Convolution>(&node.operation);
+  return conv != nullptr && (tensor != "weight" || conv->groups > 1);
+}
+
+std::string at_resolution(const std::string& name, std::int64_t resolution) {
+  return std::format("{}@{}", name, resolution);
 }
 
 std::vector<float> to_vector(const torch::Tensor& values) {
@@ -116,11 +135,13 @@ std::expected<Supernet::Subnet, Error> Supernet::subnet(ir::Network network) con
   const torch::NoGradGuard no_grad;
   Subnet subnet;
   std::string missing;
+  const std::int64_t resolution = resolution_of(network);
   subnet.module = std::make_unique<NetworkModule>(
       std::move(network), mean_, stddev_,
       [&](const ir::Node& node, const std::string& tensor, torch::IntArrayRef shape) {
         if (is_statistic(tensor)) return fresh_weight(node, tensor, shape);
-        const auto shared = weights_.find(shared_name(node, tensor));
+        auto shared = weights_.find(at_resolution(shared_name(node, tensor), resolution));
+        if (shared == weights_.end()) shared = weights_.find(shared_name(node, tensor));
         if (shared == weights_.end() || !fits(shape, shared->second.sizes())) {
           missing = node.name + "." + tensor;
           return torch::zeros(shape);
@@ -133,6 +154,24 @@ std::expected<Supernet::Subnet, Error> Supernet::subnet(ir::Network network) con
   if (missing.empty()) return subnet;
   return std::unexpected(
       Error{std::format("the supernet has no '{}' of this network's size; it was made for another space", missing)});
+}
+
+std::map<std::string, std::string> Supernet::split_by_resolution(const ir::SearchSpace& space) {
+  const torch::NoGradGuard no_grad;
+  std::set<std::int64_t> resolutions;
+  visit_all_layers(space, [&](const ir::Network& network) { resolutions.insert(resolution_of(network)); });
+  std::map<std::string, std::string> parts;
+  for (const auto& [name, shared] : shared_tensors(space)) {
+    const auto whole = weights_.find(name);
+    if (whole == weights_.end() || !depends_on_scale(shared.node, shared.tensor)) continue;
+    for (const std::int64_t resolution : resolutions) {
+      const std::string part = at_resolution(name, resolution);
+      weights_[part] = whole->second.detach().clone().requires_grad_();
+      parts[part] = name;
+    }
+    weights_.erase(whole);
+  }
+  return parts;
 }
 
 void Supernet::move_to(torch::Device device) {

@@ -54,6 +54,12 @@ class Supernet {
   // Adds the gradients that a backward pass left in the subnet to those of the shared tensors.
   void add_gradients(const Subnet& subnet);
 
+  // From here on networks of different resolutions have depthwise kernels and BatchNorm of their own, which begin as
+  // what they shared: what is a good edge at one scale is none at another (after Wang et al. 2020, "Resolution
+  // Switchable Networks for Runtime Efficient Image Recognition"). Returns the new tensors' names and what each was
+  // part of; what is split already stays as it is.
+  std::map<std::string, std::string> split_by_resolution(const search::SearchSpace& space);
+
   // The shared tensors move; what subnet() gives comes from there.
   void move_to(torch::Device device);
 

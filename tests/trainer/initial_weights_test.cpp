@@ -18,6 +18,7 @@ namespace {
 
 using testing::Contains;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 constexpr std::int64_t kClasses = 10;
 
@@ -201,6 +202,17 @@ TEST_F(InitialWeights, OfAnEarlierSupernetAllComeButTheHeadOfOtherClasses) {
   EXPECT_EQ(begin_with(matched.tensors, supernet), matched.loaded);
   EXPECT_TRUE(torch::equal(supernet.weights().at("stage1.block0.depthwise.weight7"),
                            earlier.weights().at("stage1.block0.depthwise.weight7")));
+}
+
+TEST_F(InitialWeights, OfASupernetSplitByResolutionThoseOfOneResolutionCome) {
+  const auto space = space_of("mobilenet");
+  Supernet earlier(*space, {0.5, 0.5, 0.5}, {1, 1, 1});
+  const auto whole = std::ssize(earlier.weights());
+  const auto parts = earlier.split_by_resolution(*space);
+  const MatchedWeights matched = match(read_any_weights(write(earlier.serialize())).value(), *space);
+  EXPECT_EQ(matched.loaded, whole);
+  EXPECT_THAT(matched.left_out, IsEmpty());
+  for (const auto& [part, name] : parts) EXPECT_TRUE(matched.tensors.contains(name)) << name;
 }
 
 TEST_F(InitialWeights, OfFinchsOwnNetworksComeByName) {

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "tests/trainer/sample_data.hpp"
 #include "tests/trainer/temporary_folder.hpp"
 #include "trainer/batch_source.hpp"
@@ -59,6 +61,44 @@ TEST_P(SupernetTest, HasTheWeightsOfEveryNetworkOfItsSpace) {
     const auto subnet = supernet.subnet(draw());
     ASSERT_TRUE(subnet) << subnet.error().message;
   }
+}
+
+TEST_P(SupernetTest, SplitByResolutionItComputesTheSameAndLearnsApart) {
+  const TemporaryFolder folder;
+  Supernet supernet = make(*space_);
+  const torch::Tensor images = plain_images(sample_images(8, 1), 0, 8);
+  const auto answer = [&](const Supernet& from, const search::Network& network) {
+    const torch::NoGradGuard no_grad;
+    return from.subnet(network).value().module->forward(images);
+  };
+  std::vector<search::Network> networks;
+  std::vector<torch::Tensor> answers;
+  for (int i = 0; i < 20; ++i) {
+    networks.push_back(draw());
+    answers.push_back(answer(supernet, networks.back()));
+  }
+  const auto parts = supernet.split_by_resolution(*space_);
+  EXPECT_FALSE(parts.empty());
+  for (const auto& [part, whole] : parts) {
+    EXPECT_TRUE(supernet.weights().contains(part));
+    EXPECT_FALSE(supernet.weights().contains(whole));
+  }
+  write_file(folder.path() / "supernet", supernet.serialize());
+  const Supernet again = Supernet::load(folder.path() / "supernet").value();
+  for (std::size_t i = 0; i < networks.size(); ++i) {
+    EXPECT_TRUE(torch::equal(answer(supernet, networks[i]), answers[i])) << i;
+    EXPECT_TRUE(torch::equal(answer(again, networks[i]), answers[i])) << i;
+  }
+  EXPECT_TRUE(supernet.split_by_resolution(*space_).empty());
+
+  const auto learner = supernet.subnet(networks.front()).value();
+  learner.module->forward(images).square().sum().backward();
+  supernet.add_gradients(learner);
+  std::set<std::string> resolutions;
+  for (const auto& [part, whole] : parts) {
+    if (supernet.weights().at(part).grad().defined()) resolutions.insert(part.substr(part.find('@')));
+  }
+  EXPECT_EQ(resolutions.size(), 1u);
 }
 
 TEST_P(SupernetTest, ASubnetIsAnOrdinaryNetworkThatComputesTheSame) {
