@@ -282,7 +282,9 @@ struct JobRun {
                               {.training = *options,
                                .limits = {.parameters = job.limits().parameters(),
                                           .macs = job.limits().macs(),
-                                          .peak_activation_bytes = job.limits().peak_activation_bytes()}},
+                                          .peak_activation_bytes = job.limits().peak_activation_bytes()},
+                               .sampling = job.spread() ? SubnetSampling::spread : SubnetSampling::sandwich,
+                               .in_place_weight = job.spread() ? 0.0 : 0.5},
                               group);
     protocol::TrainSupernet of_any_path = job;
     of_any_path.mutable_data()->clear_path();

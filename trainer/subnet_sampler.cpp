@@ -48,7 +48,11 @@ std::expected<search::Network, Error> SubnetSampler::find_smallest() const {
   return smallest.transform([](Sampled& sampled) { return std::move(sampled.network); });
 }
 
-std::expected<std::vector<search::Network>, Error> SubnetSampler::next(int random) {
+std::expected<std::vector<search::Network>, Error> SubnetSampler::next(SubnetSampling sampling, int count) {
+  return sampling == SubnetSampling::spread ? spread(count) : sandwich(count);
+}
+
+std::expected<std::vector<search::Network>, Error> SubnetSampler::sandwich(int count) {
   if (!smallest_) return std::unexpected(smallest_.error());
   std::vector<search::Network> networks;
   auto large = space_.decode(space_.largest());
@@ -64,7 +68,7 @@ std::expected<std::vector<search::Network>, Error> SubnetSampler::next(int rando
     networks.push_back(std::move(largest->network));
   }
   networks.push_back(*smallest_);
-  for (int i = 0; i < random; ++i) {
+  for (int i = 2; i < count; ++i) {
     auto other = draw(generator_);
     if (!other) return std::unexpected(other.error());
     networks.push_back(std::move(other->network));

@@ -1,5 +1,4 @@
-// Which networks of a space learn together in one step of a supernet: the sandwich rule (Yu and Huang 2019), within
-// limits. Not thread safe.
+// Which networks of a space learn together in one step of a supernet, within limits. Not thread safe.
 #pragma once
 
 #include <cstdint>
@@ -24,19 +23,18 @@ struct CostLimits {
   bool keep(const search::Cost& cost) const;
 };
 
+enum class SubnetSampling { sandwich, spread };
+
 class SubnetSampler {
  public:
   // `space` must outlive this.
   SubnetSampler(const search::SearchSpace& space, const CostLimits& limits, std::uint64_t seed);
 
-  // A large network, the smallest, and `random` others, in this order. Where limits cut the space there is no largest
-  // network; the one with the most MACs of eight random ones is large.
-  // Error: no network of a great sample keeps the limits.
-  std::expected<std::vector<search::Network>, Error> next(int random);
-
-  // One network from each of `count` equal parts of the range of MACs that a sample of the space has, the greatest
-  // first: of MACs drawn there the nearest of a few. Error: as of next().
-  std::expected<std::vector<search::Network>, Error> spread(int count);
+  // `count` networks, a large one first. By the sandwich rule (Yu and Huang 2019) the largest, the smallest and random
+  // others; where limits cut the space there is no largest, and the one with the most MACs of eight random ones is it.
+  // Spread, one from each of `count` equal parts of the range of MACs that a sample of the space has: of MACs drawn
+  // there the nearest of a few. REQUIRES: count >= 2. Error: no network of a great sample keeps the limits.
+  std::expected<std::vector<search::Network>, Error> next(SubnetSampling sampling, int count);
 
   // Where its random numbers stand, and back there.
   std::string position() const;
@@ -47,6 +45,8 @@ class SubnetSampler {
     search::Network network;
     std::int64_t macs = 0;
   };
+  std::expected<std::vector<search::Network>, Error> sandwich(int count);
+  std::expected<std::vector<search::Network>, Error> spread(int count);
   std::expected<Sampled, Error> draw(std::mt19937_64& generator) const;
   std::expected<search::Network, Error> find_smallest() const;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "trainer/learning_rate.hpp"
 
@@ -33,10 +34,12 @@ std::vector<torch::Tensor> values(const NamedTensors& tensors) {
 SupernetTraining::SupernetTraining(Supernet& supernet, const search::SearchSpace& space, const ImageSplit& split,
                                    torch::Tensor soft_targets, const SupernetOptions& options, ProcessGroup& group)
     : supernet_(supernet),
+      space_(space),
       soft_targets_(std::move(soft_targets)),
       options_(options),
       group_(group),
       total_steps_(steps_of(options.training, split)),
+      split_step_(std::llround(options.split_after * static_cast<double>(total_steps_))),
       sampler_(space, options.limits, options.training.seed),
       batches_(split, options.training.batch_size, options.training.augmentation, options.training.seed,
                loading_for(options.training.augmentation, options.training.device)),
@@ -45,9 +48,23 @@ SupernetTraining::SupernetTraining(Supernet& supernet, const search::SearchSpace
   supernet_.move_to(options.training.device);
 }
 
+// What was learnt about a tensor holds for its parts.
+void SupernetTraining::split() {
+  NamedTensors moments = optimizer_.state(supernet_.weights());
+  for (const auto& [part, whole] : supernet_.split_by_resolution(space_)) {
+    for (const char* of : {".first_moment", ".second_moment", ".steps"}) {
+      if (const auto found = moments.find(whole + of); found != moments.end()) moments[part + of] = found->second;
+    }
+  }
+  parameters_ = values(supernet_.weights());
+  optimizer_ = AdamW(parameters_, options_.training.weight_decay);
+  optimizer_.restore(supernet_.weights(), moments);
+}
+
 std::expected<void, Error> SupernetTraining::make_step() {
+  if (step_ == split_step_) split();
   const LossOptions& loss = options_.training.loss;
-  auto networks = options_.spread ? sampler_.spread(options_.random_subnets) : sampler_.next(options_.random_subnets);
+  auto networks = sampler_.next(options_.sampling, options_.subnets);
   if (!networks) return std::unexpected(networks.error());
   const Batch whole = batches_.next();
   const auto own = group_.own_part(whole);
@@ -100,15 +117,19 @@ std::string SupernetTraining::checkpoint() {
 std::expected<void, Error> SupernetTraining::restore(const std::filesystem::path& checkpoint) {
   const auto all = load_tensors(checkpoint);
   if (!all) return std::unexpected(all.error());
+  const bool is_split = all->contains(kStep) && all->at(kStep).item<std::int64_t>() > split_step_;
+  Supernet as_then = supernet_;
+  if (is_split) as_then.split_by_resolution(space_);
   const auto fits = [&](const auto& weight) {
     const auto found = all->find(weight.first);
     return found != all->end() && found->second.sizes() == weight.second.sizes();
   };
   const auto known = [&](const char* name) { return all->contains(name); };
   if (!std::ranges::all_of(std::array{kStep, kImages, kSeconds, kBatches, kSampler}, known) ||
-      !std::ranges::all_of(supernet_.weights(), fits)) {
+      !std::ranges::all_of(as_then.weights(), fits)) {
     return std::unexpected(Error{checkpoint.string() + ": not the checkpoint of this supernet"});
   }
+  if (is_split) split();
   const torch::NoGradGuard no_grad;
   for (auto& [name, weight] : supernet_.weights()) torch::Tensor(weight).copy_(all->at(name));
   optimizer_.restore(supernet_.weights(), *all);

@@ -1,5 +1,5 @@
-// Trains all networks of a space at once, as one supernet: sandwich rule, distillation in place and from a teacher's
-// cached soft targets. Resumable at any step. Not thread safe; reproducible from the seed, bit for bit on one thread.
+// Trains all networks of a space at once, as one supernet: distillation in place and from a teacher's cached soft
+// targets. Resumable at any step. Not thread safe; reproducible from the seed, bit for bit on one thread.
 #pragma once
 
 #include <torch/torch.h>
@@ -21,13 +21,12 @@
 namespace finch::trainer {
 
 struct SupernetOptions {
-  TrainingOptions training;      // epochs: passes over the split; each batch teaches all networks of its step
-  CostLimits limits;             // of the networks that shall learn
-  int random_subnets = 2;        // of a step, besides a large one and the smallest
-  double in_place_weight = 0.5;  // of the large network's answers in the loss of the others, 0..1
-  // In place of the sandwich as many networks as `random_subnets` says, evenly over the range of MACs: the order of
-  // networks comes out better than with the sandwich, see docs/training.md.
-  bool spread = false;
+  TrainingOptions training;  // epochs: passes over the split; each batch teaches all networks of its step
+  CostLimits limits;         // of the networks that shall learn
+  SubnetSampling sampling = SubnetSampling::sandwich;
+  int subnets = 4;               // of a step
+  double split_after = 1;        // of the steps, 0..1; see Supernet::split_by_resolution. 1: never
+  double in_place_weight = 0.5;  // of the first network's answers in the loss of the others, 0..1
 };
 
 class SupernetTraining {
@@ -51,11 +50,14 @@ class SupernetTraining {
   std::expected<void, Error> restore(const std::filesystem::path& checkpoint);
 
  private:
+  void split();
+
   Supernet& supernet_;
+  const search::SearchSpace& space_;
   torch::Tensor soft_targets_;
   SupernetOptions options_;
   ProcessGroup& group_;
-  std::int64_t total_steps_, step_ = 0, images_ = 0;
+  std::int64_t total_steps_, split_step_, step_ = 0, images_ = 0;
   double seconds_before_ = 0;  // in earlier processes
   ActiveClock clock_;
   SubnetSampler sampler_;

@@ -65,6 +65,7 @@ CampaignRun::Step CampaignRun::train_supernet() {
   *job.mutable_space() = space_spec();
   *job.mutable_data() = data_spec();
   *job.mutable_recipe() = recipe(state_.config.train.supernet_epochs);
+  job.set_spread(state_.config.train.supernet_sampling == "spread");
   if (state_.teacher) *job.mutable_soft_targets() = state_.teacher->soft_targets();
   if (state_.initial_weights) *job.mutable_initial_weights() = state_.initial_weights->weights();
   const ConstraintConfig& limits = state_.config.constraints;

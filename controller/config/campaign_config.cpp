@@ -232,6 +232,7 @@ void read_train(TomlReader& reader, CampaignConfig& config) {
   if (train.rungs > 1 && train.mode == "supernet")
     table.complain("rungs", "training ends early only where each candidate is trained: mode = \"standalone\"");
   table.read("supernet_epochs", train.supernet_epochs, 0.001, 10'000.0);
+  table.read_choice("supernet_sampling", train.supernet_sampling, {"sandwich", "spread"});
   table.read("finalist_epochs", train.finalist_epochs, 0.0, 10'000.0);
   table.read("batch_size", train.batch_size, 2, 65'536);
   table.read("learning_rate", train.learning_rate, 1e-7, 10.0);

@@ -82,6 +82,7 @@ std::string resolved_toml(const CampaignConfig& c) {
   line("rungs", std::to_string(c.train.rungs));
   line("reduction", number(c.train.reduction));
   line("supernet_epochs", number(c.train.supernet_epochs));
+  line("supernet_sampling", toml_string(c.train.supernet_sampling));
   line("finalist_epochs", number(c.train.finalist_epochs));
   line("batch_size", std::to_string(c.train.batch_size));
   line("learning_rate", number(c.train.learning_rate));

@@ -21,7 +21,7 @@ class SubnetSamplerTest : public testing::Test {
 
 TEST_F(SubnetSamplerTest, ASandwichIsTheLargestTheSmallestAndOthers) {
   SubnetSampler sampler(*space_, {}, 1);
-  const auto networks = sampler.next(2).value();
+  const auto networks = sampler.next(SubnetSampling::sandwich, 4).value();
   ASSERT_EQ(networks.size(), 4u);
   EXPECT_EQ(macs(networks[0]), largest_);
   EXPECT_EQ(macs(networks[1]), smallest_);
@@ -32,7 +32,7 @@ TEST_F(SubnetSamplerTest, WithinLimitsALargeOneLeads) {
   SubnetSampler sampler(*space_, limits, 1);
   double large = 0, random = 0;
   for (int i = 0; i < 20; ++i) {
-    const auto networks = sampler.next(1).value();
+    const auto networks = sampler.next(SubnetSampling::sandwich, 3).value();
     for (const search::Network& network : networks) EXPECT_TRUE(limits.keep(search::cost_of(network)));
     large += static_cast<double>(macs(networks[0]));
     random += static_cast<double>(macs(networks[2]));
@@ -46,7 +46,7 @@ TEST_F(SubnetSamplerTest, SpreadsEvenlyOverTheRangeOfMacs) {
   SubnetSampler sampler(*space_, limits, 1);
   std::vector<double> means(4);
   for (int i = 0; i < 20; ++i) {
-    const auto networks = sampler.spread(4).value();
+    const auto networks = sampler.next(SubnetSampling::spread, 4).value();
     ASSERT_EQ(networks.size(), 4u);
     for (std::size_t part = 0; part < 4; ++part) {
       EXPECT_TRUE(limits.keep(search::cost_of(networks[part])));
@@ -60,15 +60,16 @@ TEST_F(SubnetSamplerTest, SpreadsEvenlyOverTheRangeOfMacs) {
 
 TEST_F(SubnetSamplerTest, GoesOnFromAPosition) {
   SubnetSampler sampler(*space_, {.macs = 4.0 * static_cast<double>(smallest_)}, 1), other = sampler;
-  (void)sampler.next(3);
+  (void)sampler.next(SubnetSampling::sandwich, 5);
   other.restore(sampler.position());
-  const auto expected = sampler.next(3).value(), networks = other.next(3).value();
+  const auto expected = sampler.next(SubnetSampling::sandwich, 5).value(),
+             networks = other.next(SubnetSampling::sandwich, 5).value();
   for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_EQ(macs(networks[i]), macs(expected[i]));
 }
 
 TEST_F(SubnetSamplerTest, LimitsThatNoNetworkKeepsAreAnError) {
   SubnetSampler sampler(*space_, {.macs = 1000}, 1);
-  const auto networks = sampler.next(2);
+  const auto networks = sampler.next(SubnetSampling::sandwich, 4);
   ASSERT_FALSE(networks);
   EXPECT_THAT(networks.error().message, HasSubstr("keeps the constraints"));
 }

@@ -48,7 +48,7 @@ TEST_F(SupernetTrainingTest, NetworksLearnThatWereNeverTrainedAlone) {
   SupernetTraining training(supernet, *space_, data_.train, soft_targets(), options(12));
   while (training.step() < training.total_steps()) ASSERT_TRUE(training.make_step());
   SubnetSampler others(*space_, options(1).limits, 99);
-  auto networks = others.next(4).value();
+  auto networks = others.next(SubnetSampling::sandwich, 6).value();
   for (search::Network& network : networks) {
     const auto subnet = supernet.subnet(std::move(network)).value();
     recalibrate(*subnet.module, data_.train, 160);
@@ -60,16 +60,21 @@ TEST_F(SupernetTrainingTest, GoesOnAtAnyStepBitByBit) {
   const TemporaryFolder folder;
   constexpr std::int64_t kSteps = 5;
   std::vector<std::string> after;  // each step
+  SupernetOptions settings = options(1);
+  const auto steps = steps_of(settings.training, data_.train);
+  settings.split_after = 2.0 / static_cast<double>(steps);
   Supernet whole = fresh();
-  SupernetTraining training(whole, *space_, data_.train, soft_targets(), options(1));
+  const std::size_t tensors = whole.weights().size();
+  SupernetTraining training(whole, *space_, data_.train, soft_targets(), settings);
   for (std::int64_t i = 0; i < kSteps; ++i) {
     write_file(folder.path() / std::to_string(i), training.checkpoint());
     ASSERT_TRUE(training.make_step());
     after.push_back(whole.serialize());
+    EXPECT_EQ(whole.weights().size() > tensors, i >= 2) << i;
   }
   for (std::int64_t i = 0; i < kSteps; ++i) {
     Supernet supernet = fresh();
-    SupernetTraining resumed(supernet, *space_, data_.train, soft_targets(), options(1));
+    SupernetTraining resumed(supernet, *space_, data_.train, soft_targets(), settings);
     ASSERT_TRUE(resumed.restore(folder.path() / std::to_string(i)));
     EXPECT_EQ(resumed.step(), i);
     while (resumed.step() < kSteps) {

@@ -64,6 +64,7 @@ void expect_same(const CampaignConfig& a, const CampaignConfig& b) {
   EXPECT_EQ(a.train.mode, b.train.mode);
   EXPECT_EQ(a.train.epochs, b.train.epochs);
   EXPECT_EQ(a.train.supernet_epochs, b.train.supernet_epochs);
+  EXPECT_EQ(a.train.supernet_sampling, b.train.supernet_sampling);
   EXPECT_EQ(a.train.finalist_epochs, b.train.finalist_epochs);
   EXPECT_EQ(a.train.batch_size, b.train.batch_size);
   EXPECT_EQ(a.train.learning_rate, b.train.learning_rate);
@@ -398,6 +399,7 @@ TEST_F(CampaignFile, AnyConfigurationReadsBackToTheSameValue) {
     }
     config.train.epochs = real(0.001, 10'000);
     config.train.supernet_epochs = real(0.001, 10'000);
+    config.train.supernet_sampling = one_of({"sandwich", "spread"});
     config.train.finalist_epochs = real(0, 10'000);
     config.train.batch_size = whole(2, 65'536);
     config.train.learning_rate = real(1e-7, 10);
