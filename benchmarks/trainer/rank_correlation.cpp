@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
@@ -36,19 +37,24 @@ struct Settings {
   double macs = 2e6;
   double epochs = 2, supernet_epochs = 4, learning_rate = 0.02, supernet_learning_rate = 0.02;
   double in_place = 0.5;
-  int random = 2;
+  int subnets = 4;
   int adapt_steps = 0;
   double adapt_learning_rate = 0.01;
   std::int64_t recalibration = 2000;
-  std::int64_t batch = 128;
+  std::int64_t supernet_batch = 128;
   std::size_t first = 0;
   std::string device = "cpu";
   bool spread = false;
+  bool split = false;
+  double split_after = 1;
+  std::string from;
+  int seeds = 1;
   bool standalone_only = false, supernet_only = false;
 };
 
 struct Accuracies {
   double validation = 0, test = 0, seconds = 0;
+  double all() const { return (5000 * validation + 10000 * test) / 15000; }  // images that no training saw
 };
 
 template <typename T>
@@ -101,7 +107,10 @@ class Study {
   void run() {
     soft_targets_ = soft_targets();
     if (!settings_.supernet_only)
-      for (std::size_t i = 0; i < genotypes_.size(); ++i) standalone((i + settings_.first) % genotypes_.size());
+      for (int seed = 1; seed <= settings_.seeds; ++seed) {
+        standalone_.emplace_back(genotypes_.size());
+        for (std::size_t i = 0; i < genotypes_.size(); ++i) standalone((i + settings_.first) % genotypes_.size(), seed);
+      }
     if (settings_.standalone_only) return;
     const Supernet supernet = train_supernet();
     if (!settings_.supernet_only) compare(supernet);
@@ -118,9 +127,9 @@ class Study {
   }
 
   // The quickstart's recipe.
-  TrainingOptions options(double epochs, double learning_rate) const {
+  TrainingOptions options(double epochs, double learning_rate, std::int64_t batch = 128) const {
     return {.epochs = epochs,
-            .batch_size = settings_.batch,
+            .batch_size = batch,
             .learning_rate = learning_rate,
             .weight_decay = 0.005,
             .loss = {.label_smoothing = 0.05, .temperature = 2, .distillation_weight = 0.5},
@@ -149,24 +158,23 @@ class Study {
     return {.validation = top1(classifier, data_.validation), .test = top1(classifier, data_.test)};
   }
 
-  void standalone(std::size_t i) {
-    const auto path = settings_.folder / std::format("standalone-{}-{}", settings_.epochs, i);
-    Accuracies result;
-    if (std::ifstream(path) >> result.validation >> result.test >> result.seconds) {
-      standalone_.push_back(result);
-      return;
-    }
+  void standalone(std::size_t i, int seed) {
+    const auto path = settings_.folder / std::format("standalone-{}-{}{}", settings_.epochs, i,
+                                                     seed == 1 ? "" : std::format("-seed{}", seed));
+    Accuracies& result = standalone_.back()[i];
+    if (std::ifstream(path) >> result.validation >> result.test >> result.seconds) return;
     stop_if_late();
-    torch::manual_seed(1);
+    torch::manual_seed(static_cast<std::uint64_t>(seed));
     NetworkModule module(*space_->decode(genotypes_[i]), data_.mean, data_.stddev);
-    Training training(module, data_.train, soft_targets_, options(settings_.epochs, settings_.learning_rate));
+    TrainingOptions recipe = options(settings_.epochs, settings_.learning_rate);
+    recipe.seed = static_cast<std::uint64_t>(seed);
+    Training training(module, data_.train, soft_targets_, recipe);
     const TrainingTiming timing = need(trainer::run(training, [](double) {}));
     result = evaluate(module);
     result.seconds = timing.seconds;
     write(path, std::format("{} {} {}\n", result.validation, result.test, result.seconds));
     std::cerr << std::format("standalone {}: {:.2f} %, {} MACs, {:.0f} s\n", i, 100 * result.validation,
                              cost(genotypes_[i]).macs, result.seconds);
-    standalone_.push_back(result);
   }
 
   Supernet train_supernet() {
@@ -180,12 +188,16 @@ class Study {
     checkpoint += ".checkpoint";
     torch::manual_seed(1);
     Supernet supernet(*space_, data_.mean, data_.stddev);
-    SupernetTraining training(supernet, *space_, data_.train, soft_targets_,
-                              {.training = options(settings_.supernet_epochs, settings_.supernet_learning_rate),
-                               .limits = {.macs = settings_.macs},
-                               .random_subnets = settings_.random,
-                               .in_place_weight = settings_.in_place,
-                               .spread = settings_.spread});
+    if (!settings_.from.empty()) supernet = need(Supernet::load(settings_.from));
+    if (settings_.split) supernet.split_by_resolution(*space_);
+    SupernetTraining training(
+        supernet, *space_, data_.train, soft_targets_,
+        {.training = options(settings_.supernet_epochs, settings_.supernet_learning_rate, settings_.supernet_batch),
+         .limits = {.macs = settings_.macs},
+         .sampling = settings_.spread ? SubnetSampling::spread : SubnetSampling::sandwich,
+         .subnets = settings_.subnets,
+         .split_after = settings_.split_after,
+         .in_place_weight = settings_.in_place});
     if (std::filesystem::exists(checkpoint)) need(training.restore(checkpoint));
     while (training.step() < training.total_steps()) {
       need(training.make_step());
@@ -200,9 +212,34 @@ class Study {
     return supernet;
   }
 
+  // Mean of the seeds.
+  Accuracies trained_alone(std::size_t i) const {
+    Accuracies mean;
+    for (const auto& trainings : standalone_) {
+      mean.validation += trainings[i].validation / static_cast<double>(standalone_.size());
+      mean.test += trainings[i].test / static_cast<double>(standalone_.size());
+      mean.seconds += trainings[i].seconds / static_cast<double>(standalone_.size());
+    }
+    return mean;
+  }
+
+  static double tau_of(const std::vector<Accuracies>& x, const std::vector<Accuracies>& y,
+                       double (*value)(const Accuracies&)) {
+    std::vector<double> xs, ys;
+    std::ranges::transform(x, std::back_inserter(xs), value);
+    std::ranges::transform(y, std::back_inserter(ys), value);
+    return kendall_tau(xs, ys);
+  }
+
+  static std::string taus(const std::vector<Accuracies>& x, const std::vector<Accuracies>& y) {
+    return std::format(
+        "{:.3f} (validation images {:.3f}, test images {:.3f})", tau_of(x, y, [](auto& a) { return a.all(); }),
+        tau_of(x, y, [](auto& a) { return a.validation; }), tau_of(x, y, [](auto& a) { return a.test; }));
+  }
+
   void compare(const Supernet& supernet) {
-    std::vector<double> trained, shared, trained_test, shared_test, seconds, macs;
-    double standalone_seconds = 0;
+    std::vector<Accuracies> trained, shared, macs;
+    double seconds = 0, shared_seconds = 0;
     for (std::size_t i = 0; i < genotypes_.size(); ++i) {
       const ActiveClock clock;
       const auto subnet = need(supernet.subnet(*space_->decode(genotypes_[i])));
@@ -215,26 +252,29 @@ class Study {
       }
       recalibrate(*subnet.module, data_.train, settings_.recalibration);
       const Classifier classifier = [&](const torch::Tensor& images) { return subnet.module->forward(images); };
-      shared.push_back(top1(classifier, data_.validation));
-      seconds.push_back(clock.seconds());
-      shared_test.push_back(top1(classifier, data_.test));
-      trained.push_back(standalone_[i].validation);
-      trained_test.push_back(standalone_[i].test);
-      macs.push_back(static_cast<double>(cost(genotypes_[i]).macs));
-      standalone_seconds += standalone_[i].seconds;
-      std::cout << std::format("{:2} {} {:9.0f} MACs: {:6.2f} % trained alone, {:6.2f} % in the supernet\n", i,
-                               search::to_string(genotypes_[i]), macs.back(), 100 * trained.back(),
-                               100 * shared.back());
+      Accuracies found{.validation = top1(classifier, data_.validation)};
+      shared_seconds += clock.seconds();
+      found.test = top1(classifier, data_.test);
+      shared.push_back(found);
+      trained.push_back(trained_alone(i));
+      seconds += trained.back().seconds;
+      const auto size = static_cast<double>(cost(genotypes_[i]).macs);
+      macs.push_back({.validation = size, .test = size});
+      std::cout << std::format(
+          "{:2} {} {:9.0f} MACs: {:.2f} % ({:.2f} %) trained alone, {:.2f} % ({:.2f} %) in the supernet\n", i,
+          search::to_string(genotypes_[i]), size, 100 * trained[i].validation, 100 * trained[i].test,
+          100 * shared[i].validation, 100 * shared[i].test);
     }
-    const double count = static_cast<double>(genotypes_.size());
-    const double each = std::accumulate(seconds.begin(), seconds.end(), 0.0) / count;
     double spent = 0;
     std::ifstream((settings_.folder / settings_.name).string() + ".seconds") >> spent;
+    const double count = static_cast<double>(genotypes_.size());
+    std::cout << std::format("Kendall's tau over {} networks, trained alone {} times: {}\n  MACs alone: {}\n",
+                             genotypes_.size(), standalone_.size(), taus(trained, shared), taus(trained, macs));
+    for (std::size_t seed = 1; seed < standalone_.size(); ++seed)
+      std::cout << std::format("  one training alone and another: {}\n", taus(standalone_[0], standalone_[seed]));
     std::cout << std::format(
-        "Kendall's tau over {} networks: {:.3f} (test images {:.3f}; of MACs alone {:.3f})\n"
         "a candidate costs {:.2f} s in the supernet, {:.1f} s trained alone: {:.0f} x; the supernet took {:.0f} s\n",
-        genotypes_.size(), kendall_tau(trained, shared), kendall_tau(trained_test, shared_test),
-        kendall_tau(trained, macs), each, standalone_seconds / count, standalone_seconds / count / each, spent);
+        shared_seconds / count, seconds / count, seconds / shared_seconds, spent);
   }
 
   Settings settings_;
@@ -243,7 +283,7 @@ class Study {
   std::unique_ptr<search::SearchSpace> space_;
   std::vector<search::Genotype> genotypes_;
   torch::Tensor soft_targets_;
-  std::vector<Accuracies> standalone_;
+  std::vector<std::vector<Accuracies>> standalone_;  // by seed and network
   ActiveClock clock_;
 };
 
@@ -265,14 +305,19 @@ int main(int count, char** arguments) {
   app.add_option("--supernet-epochs", settings.supernet_epochs);
   app.add_option("--supernet-learning-rate", settings.supernet_learning_rate);
   app.add_option("--in-place", settings.in_place, "weight of the large network's answers, 0 to 1");
-  app.add_option("--random", settings.random, "random networks a step");
+  app.add_option("--subnets", settings.subnets, "networks a step");
   app.add_option("--recalibration", settings.recalibration, "images for BatchNorm's statistics");
   app.add_option("--adapt-steps", settings.adapt_steps, "of training, of each network before it is evaluated");
   app.add_option("--adapt-learning-rate", settings.adapt_learning_rate);
-  app.add_option("--batch", settings.batch);
+  app.add_option("--supernet-batch", settings.supernet_batch);
   app.add_option("--first", settings.first, "of the networks trained alone, where several programs share them");
   app.add_option("--device", settings.device, "that trains");
   app.add_flag("--spread", settings.spread, "networks evenly over the range of MACs in place of the sandwich");
+  app.add_flag("--split", settings.split, "kernels and BatchNorm for each resolution from the beginning");
+  app.add_option("--split-after", settings.split_after,
+                 "kernels and BatchNorm for each resolution from this part of the steps on, 0 to 1");
+  app.add_option("--from", settings.from, "a trained supernet to begin with");
+  app.add_option("--seeds", settings.seeds, "trainings of each network alone; their mean is compared");
   app.add_flag("--standalone-only", settings.standalone_only, "train the networks, and no supernet");
   app.add_flag("--supernet-only", settings.supernet_only, "train the supernet, and compare nothing yet");
   CLI11_PARSE(app, count, arguments);
