@@ -53,9 +53,9 @@ std::expected<Plan, Error> plan_campaign(const CampaignConfig& config, const Pla
                              : 0;
   const search::SuccessiveHalving halving(static_cast<std::size_t>(config.train.rungs), config.train.reduction);
   const bool shared = config.train.mode == "supernet";
-  // In every step of a supernet a large network, the smallest and two between them learn.
-  const double each_image =
-      1 / facts.images_per_second_large + 1 / facts.images_per_second_small + 2 / speed;  // seconds
+  // In every step of a supernet a large network, the smallest and two between them learn, or four evenly spread.
+  const double ends = 1 / facts.images_per_second_large + 1 / facts.images_per_second_small;  // seconds
+  const double each_image = config.train.supernet_sampling == "spread" ? 2 * ends : ends + 2 / speed;
   const double supernet = shared ? config.train.supernet_epochs * samples * each_image : 0;
   const double accuracy =
       shared ? kSubnetImages / speed : halving.expected_share() * config.train.epochs * samples / speed;
