@@ -284,6 +284,7 @@ struct JobRun {
                                           .macs = job.limits().macs(),
                                           .peak_activation_bytes = job.limits().peak_activation_bytes()},
                                .sampling = job.spread() ? SubnetSampling::spread : SubnetSampling::sandwich,
+                               .split_after = job.spread() ? 0.5 : 1.0,
                                .in_place_weight = job.spread() ? 0.0 : 0.5},
                               group);
     protocol::TrainSupernet of_any_path = job;
