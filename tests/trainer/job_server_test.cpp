@@ -234,8 +234,14 @@ TEST_F(JobServerTest, TrainsASupernetAndGoesOnWithANetworkOfIt) {
   EXPECT_GT(supernet.seconds(), 0);
   EXPECT_GT(supernet.images_per_second(), 0);
 
+  train.set_spread(true);
+  const auto spread = serve(job).trained_supernet().supernet();
+  EXPECT_GT(spread.size_bytes(), supernet.supernet().size_bytes());  // what is split by resolution
+
   job.Clear();
   set_network(*job.mutable_evaluate_subnet());
+  *job.mutable_evaluate_subnet()->mutable_supernet() = spread;
+  EXPECT_GT(serve(job).trained_candidate().validation_top1(), 0.3);
   *job.mutable_evaluate_subnet()->mutable_supernet() = supernet.supernet();
   job.mutable_evaluate_subnet()->set_threads(1);
   const auto evaluated = serve(job).trained_candidate();

@@ -88,6 +88,7 @@ class TrainingWorkerTest : public testing::Test {
     *train.mutable_recipe() = alike.recipe();
     train.mutable_recipe()->set_epochs(20);
     train.mutable_limits()->set_macs(100'000);
+    train.set_spread(true);
     return job;
   }
 
