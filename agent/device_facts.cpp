@@ -12,6 +12,7 @@
 
 #include "agent/frequency_source.hpp"
 #include "agent/launch.pb.h"
+#include "agent/raspberry_firmware.hpp"
 #include "protocol/artifact_store.hpp"
 #include "protocol/farm.pb.h"
 
@@ -100,6 +101,28 @@ std::string gpu(const SystemFiles& files) {
   return text.empty() || !driver ? text : std::format("{} (driver {})", text, *driver);
 }
 
+// Of a PC or a board with UEFI what the firmware says, of a Jetson the release of its board support package too, of a
+// Raspberry Pi the boot loader in its EEPROM and the firmware of its VideoCore.
+std::string firmware(const SystemFiles& files) {
+  std::string text;
+  const auto add = [&](const char* what, std::optional<std::string> version) {
+    if (!version) return;
+    version->erase(std::min(version->find('\n'), version->size()));
+    if (!version->empty()) text += std::format("{}{} {}", text.empty() ? "" : ", ", what, *version);
+  };
+  add("BIOS", files.read("/sys/class/dmi/id/bios_version"));
+  add("L4T", files.read("/etc/nv_tegra_release"));
+  add("U-Boot", files.read("/proc/device-tree/chosen/u-boot,version"));
+  add("boot loader", files.read("/proc/device-tree/chosen/bootloader/version"));
+  // Its date and its maker are the lines before.
+  constexpr std::string_view kVersion = "version ";
+  if (const auto answer = ask_raspberry_firmware(files, "version")) {
+    if (const std::size_t at = answer->find(kVersion); at != std::string::npos)
+      add("VideoCore", answer->substr(at + kVersion.size()));
+  }
+  return text;
+}
+
 std::string governor(const SystemFiles& files) {
   std::set<std::string> governors;
   for (const std::string& policy : files.list("/sys/devices/system/cpu/cpufreq", "policy")) {
@@ -160,6 +183,7 @@ protocol::DeviceDescription read_device(const SystemFiles& files) {
   device.set_kernel(files.read("/proc/sys/kernel/osrelease").value_or(system.release));
   device.set_governor(governor(files));
   device.set_gpu(gpu(files));
+  device.set_firmware(firmware(files));
   device.set_power_mode(open_frequency_sources(files)->read().power_mode);
   return device;
 }

@@ -125,18 +125,19 @@ std::string device_json(const protocol::DeviceDescription& d) {
   }
   return std::format(
       R"({{"machine": {}, "cpu_model": {}, "cores": {}, "memory_bytes": {}, "operating_system": {}, "kernel": {}, )"
-      R"("governor": {}, "gpu": {}, "power_mode": {}, "runtimes": [{}], "measures": {}, "cannot_measure": {}, )"
+      R"("firmware": {}, "governor": {}, "gpu": {}, "power_mode": {}, "runtimes": [{}], "measures": {}, "cannot_measure": {}, )"
       R"("state_hash": {}}})",
       json_string(d.machine()), json_string(d.cpu_model()), d.cores(), known(d.memory_bytes()),
-      json_string(d.operating_system()), json_string(d.kernel()), json_string_or_null(d.governor()),
-      json_string_or_null(d.gpu()), json_string_or_null(d.power_mode()), runtimes, json_string_list(d.measures()),
-      json_string_list(d.cannot_measure()), json_string(d.state_hash()));
+      json_string(d.operating_system()), json_string(d.kernel()), json_string_or_null(d.firmware()),
+      json_string_or_null(d.governor()), json_string_or_null(d.gpu()), json_string_or_null(d.power_mode()), runtimes,
+      json_string_list(d.measures()), json_string_list(d.cannot_measure()), json_string(d.state_hash()));
 }
 
 std::string device_text(const protocol::DeviceDescription& d) {
   std::string text = std::format("processor  {}, {} cores, {}\n", d.cpu_model(), d.cores(), d.machine());
   text += std::format("memory     {}\n", mebibytes(d.memory_bytes()));
   text += std::format("system     {}, kernel {}\n", d.operating_system(), d.kernel());
+  if (!d.firmware().empty()) text += std::format("firmware   {}\n", d.firmware());
   text += std::format("governor   {}\n", d.governor().empty() ? "not readable" : d.governor());
   if (!d.gpu().empty()) text += std::format("gpu        {}\n", d.gpu());
   if (!d.power_mode().empty()) text += std::format("power mode {}\n", d.power_mode());

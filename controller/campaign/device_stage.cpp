@@ -24,6 +24,7 @@ std::string changes_between(const protocol::DeviceDescription& before, const pro
   };
   compare("system", before.operating_system(), now.operating_system());
   compare("kernel", before.kernel(), now.kernel());
+  compare("firmware", before.firmware(), now.firmware());
   compare("governor", before.governor(), now.governor());
   compare("power mode", before.power_mode(), now.power_mode());
   compare("GPU", before.gpu(), now.gpu());

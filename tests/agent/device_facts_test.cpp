@@ -122,7 +122,8 @@ TEST_F(Pi4, FactsArePrintedForPeopleAndPrograms) {
   add_runtimes(device, files(), runtime_launcher(), {{"onnxruntime", "/opt/ort"}}, {});
   EXPECT_THAT(
       device_json(device),
-      HasSubstr(R"("governor": "ondemand", "gpu": null, "power_mode": null, "runtimes": [{"name": "onnxruntime", )"));
+      HasSubstr(
+          R"("firmware": null, "governor": "ondemand", "gpu": null, "power_mode": null, "runtimes": [{"name": "onnxruntime", )"));
   EXPECT_THAT(device_text(device), HasSubstr("onnxruntime 1.21.0 (cpu)"));
 }
 
@@ -159,6 +160,34 @@ TEST(EnergyObstacle, IsNoneOnEveryBoardOfTheTestData) {
     if (!root) GTEST_SKIP() << board << " is not there; set FINCH_TEST_DATA";
     EXPECT_EQ(energy_obstacle(SystemFiles(*root), {}), "") << board;
   }
+}
+
+TEST(DeviceFacts, AnotherFirmwareIsAnotherState) {
+  const TemporaryFolder folder;
+  const SystemFiles files(folder.path());
+  folder.write("etc/os-release", "ID=debian\n");
+  folder.write("proc/cpuinfo", "processor\t: 0\n");
+  const auto state = [&] {
+    auto device = read_device(files);
+    set_state_hashes(device);
+    return device;
+  };
+  const std::string none = state().state_hash();
+  EXPECT_EQ(state().firmware(), "");
+  folder.write("proc/device-tree/chosen/bootloader/version", std::string("6efe41bd\0", 9));
+  folder.write("firmware/version.txt",
+               "2024/09/23 14:02:56 \nCopyright (c) 2012 Broadcom\nversion 26826259 (release) (embedded)\n");
+  EXPECT_EQ(state().firmware(), "boot loader 6efe41bd, VideoCore 26826259 (release) (embedded)");
+  const std::string before = state().state_hash();
+  EXPECT_NE(before, none);
+  folder.write("proc/device-tree/chosen/bootloader/version", std::string("2bb2ae64\0", 9));
+  EXPECT_NE(state().state_hash(), before);
+  EXPECT_THAT(device_text(state()), HasSubstr("firmware   boot loader 2bb2ae64, "));
+
+  folder.write("sys/class/dmi/id/bios_version", "36.3.0-gcid-36191598\n");
+  folder.write("etc/nv_tegra_release",
+               "# R36 (release), REVISION: 3.0, GCID: 36191598\nTARGET_USERSPACE_LIB_DIR=nvidia\n");
+  EXPECT_THAT(state().firmware(), HasSubstr("BIOS 36.3.0-gcid-36191598, L4T # R36 (release), REVISION: 3.0, "));
 }
 
 TEST(DeviceFacts, NamesTheGpusOfNvidiasDriver) {
