@@ -33,6 +33,7 @@ if nvidia-smi >/dev/null 2>&1; then $trainer devices | grep -qx cuda:0 || fail "
 PIP_NO_INDEX=1 scripts/install-libtorch cuda --prefix "$folder/libtorch" 2>"$folder/err" || fail "it is not left as it is"
 
 # A campaign with it, on whatever device there is.
+scripts/setup test
 scripts/build finch finch-agent finch-trainer
 FINCH_BIN=$PWD/build/release/bin FINCH_SOURCE=$PWD tests/integration/campaign_end_to_end.sh
 
