@@ -45,7 +45,6 @@ struct Settings {
   std::size_t first = 0;
   std::string device = "cpu";
   bool spread = false;
-  bool split = false;
   double split_after = 1;
   std::string from;
   int seeds = 1;
@@ -189,7 +188,6 @@ class Study {
     torch::manual_seed(1);
     Supernet supernet(*space_, data_.mean, data_.stddev);
     if (!settings_.from.empty()) supernet = need(Supernet::load(settings_.from));
-    if (settings_.split) supernet.split_by_resolution(*space_);
     SupernetTraining training(
         supernet, *space_, data_.train, soft_targets_,
         {.training = options(settings_.supernet_epochs, settings_.supernet_learning_rate, settings_.supernet_batch),
@@ -313,7 +311,6 @@ int main(int count, char** arguments) {
   app.add_option("--first", settings.first, "of the networks trained alone, where several programs share them");
   app.add_option("--device", settings.device, "that trains");
   app.add_flag("--spread", settings.spread, "networks evenly over the range of MACs in place of the sandwich");
-  app.add_flag("--split", settings.split, "kernels and BatchNorm for each resolution from the beginning");
   app.add_option("--split-after", settings.split_after,
                  "kernels and BatchNorm for each resolution from this part of the steps on, 0 to 1");
   app.add_option("--from", settings.from, "a trained supernet to begin with");
