@@ -11,8 +11,11 @@
 #include <vector>
 
 #include "agent/core_choice.hpp"
+#include "agent/inference_runtime.hpp"
 #include "agent/latency_rounds.hpp"
 #include "agent/latency_statistics.hpp"
+#include "agent/launch.pb.h"
+#include "agent/launch_rights.hpp"
 #include "agent/onnxruntime_backend.hpp"
 #include "agent/sandbox.hpp"
 
@@ -44,9 +47,16 @@ int main(int argc, char** argv) {
   if (argc < 2) return fail({"name a model"});
   const int blocks = argc > 2 ? std::max(std::atoi(argv[2]), 6) : 20;
   if (auto pinned = pin_to_cores(choose_cores(SystemFiles(), allowed_cores(), 1)); !pinned) return fail(pinned.error());
-  // As in the measuring process: behind the filter of its sandbox.
-  if (auto entered = enter_sandbox({.file_bytes = 1 << 30}); !entered) return fail(entered.error());
-  auto backend = open_onnxruntime("");
+  const auto library = find_library(*find_runtime("onnxruntime"), "");
+  if (!library) return fail(library.error());
+  // As in the measuring process: behind the filter of its sandbox, with the files that its task needs.
+  LaunchRequest request;
+  request.set_model(argv[1]);
+  request.mutable_latency();
+  // What is printed may go to a file.
+  const SandboxLimits limits{.file_bytes = 1 << 30, .files = rights_of(request, *library)};
+  if (auto entered = enter_sandbox(limits); !entered) return fail(entered.error());
+  auto backend = open_onnxruntime(*library);
   if (!backend) return fail(backend.error());
   auto session = (*backend)->load(argv[1], SessionSettings{});
   if (!session) return fail(session.error());
