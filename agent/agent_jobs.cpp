@@ -92,9 +92,7 @@ AgentJobs::AgentJobs(AgentSettings settings)
 
 protocol::DeviceDescription AgentJobs::device() const {
   protocol::DeviceDescription now = device_;
-  const protocol::DeviceDescription facts = read_device(settings_.files);
-  now.set_governor(facts.governor());
-  now.set_power_mode(facts.power_mode());
+  read_settings(now, settings_.files);
   set_state_hashes(now);
   for (protocol::RuntimeDescription& runtime : *now.mutable_runtimes()) {
     if (const auto baseline = baselines_.of(runtime.state_hash())) runtime.set_baseline_ms(baseline->reference_ms());
@@ -138,14 +136,11 @@ MeasureSettings AgentJobs::settings_for(protocol::JobContext& context) const {
           .on_progress = [&context](double share, const std::string& what) { context.progress(share, what); }};
 }
 
-EngineSettings AgentJobs::engines_of(const protocol::Deploy& deploy) const {
-  return engines_on(device(), deploy, settings_.state_folder);
-}
-
-EvaluateSettings AgentJobs::evaluating(const protocol::Deploy& deploy, protocol::JobContext& context) const {
+EvaluateSettings AgentJobs::evaluating(const protocol::DeviceDescription& now, const protocol::Deploy& deploy,
+                                       protocol::JobContext& context) const {
   return {.launcher = settings_.launcher,
           .libraries = settings_.libraries,
-          .engines = engines_of(deploy),
+          .engines = engines_on(now, deploy, settings_.state_folder),
           .on_progress = [&context](double share, const std::string& what) { context.progress(share, what); }};
 }
 
@@ -158,7 +153,7 @@ protocol::JobResult AgentJobs::run_measure(const protocol::Measure& job, protoco
   const auto model = artifact_file(job.model(), context, "model");
   if (!model) return failed(model.error());
   MeasureSettings settings = settings_for(context);
-  settings.engines = engines_of(job.deploy());
+  settings.engines = engines_on(now, job.deploy(), settings_.state_folder);
   settings.rate_hz = job.rate_hz();
   settings.shapes.assign(job.shapes().begin(), job.shapes().end());
   if (job.has_rival()) {
@@ -242,7 +237,7 @@ protocol::JobResult AgentJobs::run_evaluate(const protocol::Evaluate& job, proto
   if (!model) return failed(model.error());
   const auto test_set = artifact_file(job.test_set(), context, "test set");
   if (!test_set) return failed(test_set.error());
-  auto evaluation = evaluate(*model, *test_set, job, evaluating(job.deploy(), context), context.stop_token());
+  auto evaluation = evaluate(*model, *test_set, job, evaluating(now, job.deploy(), context), context.stop_token());
   if (!evaluation) return failed(evaluation.error());
   protocol::JobResult result;
   *result.mutable_evaluation() = std::move(*evaluation);
@@ -254,8 +249,8 @@ protocol::JobResult AgentJobs::run_compute_logits(const protocol::ComputeLogits&
   if (!model) return failed(model.error());
   const auto images = artifact_file(job.images(), context, "images");
   if (!images) return failed(images.error());
-  const auto logits = compute_logits(*model, *images, job.mirrored(), job.deploy(), evaluating(job.deploy(), context),
-                                     context.stop_token());
+  const auto logits = compute_logits(*model, *images, job.mirrored(), job.deploy(),
+                                     evaluating(device(), job.deploy(), context), context.stop_token());
   if (!logits) return failed(logits.error());
   const std::string_view bytes(reinterpret_cast<const char*>(logits->values.data()),
                                logits->values.size() * sizeof(float));

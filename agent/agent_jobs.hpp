@@ -41,8 +41,8 @@ class AgentJobs : public protocol::JobHandler {
 
  private:
   MeasureSettings settings_for(protocol::JobContext& context) const;
-  EvaluateSettings evaluating(const protocol::Deploy& deploy, protocol::JobContext& context) const;
-  EngineSettings engines_of(const protocol::Deploy& deploy) const;
+  EvaluateSettings evaluating(const protocol::DeviceDescription& now, const protocol::Deploy& deploy,
+                              protocol::JobContext& context) const;
   protocol::JobResult run_measure(const protocol::Measure& job, protocol::JobContext& context);
   protocol::JobResult run_calibrate(const protocol::Calibrate& job, protocol::JobContext& context);
   protocol::JobResult run_evaluate(const protocol::Evaluate& job, protocol::JobContext& context);

@@ -181,11 +181,15 @@ protocol::DeviceDescription read_device(const SystemFiles& files) {
   device.set_memory_bytes(memory_bytes(files));
   device.set_operating_system(operating_system(files));
   device.set_kernel(files.read("/proc/sys/kernel/osrelease").value_or(system.release));
-  device.set_governor(governor(files));
   device.set_gpu(gpu(files));
   device.set_firmware(firmware(files));
-  device.set_power_mode(open_frequency_sources(files)->read().power_mode);
+  read_settings(device, files);
   return device;
+}
+
+void read_settings(protocol::DeviceDescription& device, const SystemFiles& files) {
+  device.set_governor(governor(files));
+  device.set_power_mode(open_frequency_sources(files)->read().power_mode);
 }
 
 void add_runtimes(protocol::DeviceDescription& device, const SystemFiles& files, const Launcher& launcher,

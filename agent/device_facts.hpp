@@ -16,6 +16,8 @@ namespace finch::agent {
 
 // CPU, GPU, memory, system, governor, power mode; no runtimes. What is not readable stays empty or 0.
 protocol::DeviceDescription read_device(const SystemFiles& files);
+// Of these what changes without a restart: governor and power mode.
+void read_settings(protocol::DeviceDescription& device, const SystemFiles& files);
 
 // Asks each runtime of `libraries`, and ONNX Runtime in any case, in a process of its own and adds it to the device,
 // with what can and cannot be measured and why, and the state hash. A runtime missing or broken is a fact, not an

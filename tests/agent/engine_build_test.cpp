@@ -121,7 +121,6 @@ TEST_F(ScriptedBuilds, ComeFirstAndOnce) {
     EXPECT_EQ(read_whole(fs::path(requests_[i].engine_folder()) / "engine"), "a model") << i;
   }
   EXPECT_EQ(first->measurement.engine_build_seconds(), 12.5);
-  EXPECT_LT(first->measurement.seconds(), 12);
   EXPECT_THAT(first->measurement.reasons(), Contains("building the engine took 12.5 s before this; it is kept"));
   EXPECT_THAT(measurement_json(first->measurement, ""), HasSubstr(R"("engine_build_seconds": 12.5)"));
 
