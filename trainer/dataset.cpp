@@ -98,21 +98,24 @@ std::expected<Dataset, Error> load_dataset(const DataSource& source) {
     }
   }
   const std::int64_t total = raw->train.size();
-  if (source.validation_samples < 0 || source.validation_samples >= total) {
+  const std::int64_t validation_samples = source.validation_samples == kTwelfth
+                                              ? std::clamp<std::int64_t>(total / 12, 10, 10'000)
+                                              : source.validation_samples;
+  if (validation_samples < 0 || validation_samples >= total) {
     return std::unexpected(
         Error{std::format("{}: {} validation samples cannot be taken from {} training images; ask for fewer",
-                          source.path.string(), source.validation_samples, total)});
+                          source.path.string(), validation_samples, total)});
   }
   Dataset dataset;
   dataset.test = std::move(raw->test);
   dataset.class_names = std::move(raw->class_names);
   dataset.data_hash = std::move(raw->data_hash);
   dataset.skipped = std::move(raw->skipped);
-  std::string split = std::format("{} {} {}", dataset.data_hash, source.validation_samples, source.seed);
+  std::string split = std::format("{} {} {}", dataset.data_hash, validation_samples, source.seed);
   if (own_size) split += std::format(" {} x {}", source.height, source.width);
   dataset.split_hash = protocol::sha256_hex(split);
   std::vector<std::int64_t> order = shuffled_indices(total, source.seed);
-  const auto validation = order.end() - source.validation_samples;
+  const auto validation = order.end() - validation_samples;
   dataset.validation = select(raw->train, {validation, order.end()});
   order.erase(validation, order.end());
   dataset.train = select(raw->train, order);

@@ -28,10 +28,12 @@ struct ImageSplit {
 // What becomes of an image file that cannot be read.
 enum class CorruptImages { refuse, skip };
 
+inline constexpr std::int64_t kTwelfth = -1;  // of the training images, but 10 to 10,000
+
 struct DataSource {
   std::string format;  // "idx", "folder", "cifar10", "cifar100"
   std::filesystem::path path;
-  std::int64_t validation_samples = 0;
+  std::int64_t validation_samples = 0;  // or kTwelfth
   std::uint64_t seed = 1;
   CorruptImages corrupt = CorruptImages::refuse;
   std::int64_t height = 0, width = 0;  // that images are brought to; 0: as the data have them

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <format>
+#include <optional>
 
 #include "controller/cli/commands.hpp"
 #include "controller/cli/compress_resume.hpp"
@@ -17,6 +18,7 @@ namespace {
 
 struct Arguments {
   std::string model, data, steps = "distill,prune,quantize", output;
+  std::optional<std::int64_t> validation_samples;
   CompressionConfig config;
   bool json = false;
 };
@@ -54,7 +56,7 @@ std::expected<void, Error> check(Arguments& arguments) {
   return name_model(arguments.model, config)
       .and_then([&] { return name_data(arguments.data); })
       .transform([&](DataConfig&& data) {
-        data.validation_samples = config.data.validation_samples;
+        data.validation_samples = arguments.validation_samples.value_or(config.data.validation_samples);
         config.data = std::move(data);
       })
       .and_then([&] { return parse_steps(arguments.steps); })
@@ -166,9 +168,11 @@ void add_compress_command(CLI::App& app, Command& chosen) {
   command->add_option("--mean", config.mean, "Of pixels in [0, 1], a value a channel: for models that do not normalise")
       ->delimiter(',');
   command->add_option("--stddev", config.stddev, "The same of the standard deviation")->delimiter(',');
-  command->add_option("--validation-samples", config.data.validation_samples, "Of the training images, to judge by")
-      ->check(CLI::Range(10, 1'000'000))
-      ->capture_default_str();
+  command
+      ->add_option("--validation-samples", arguments->validation_samples,
+                   "Of the training images, to judge by (default: those of the model's campaign, else a twelfth, at "
+                   "most 10,000)")
+      ->check(CLI::Range(10, 1'000'000));
   command->add_option("--tier", config.tier, "How long is measured: quick, screen or certify")
       ->check(CLI::IsMember({"quick", "screen", "certify"}))
       ->capture_default_str();

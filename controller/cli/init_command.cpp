@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "controller/cli/commands.hpp"
+#include "controller/compression/compression_config.hpp"
 #include "controller/config/campaign_config.hpp"
 #include "controller/config/toml_reader.hpp"
 #include "controller/farm/home.hpp"
@@ -49,19 +50,7 @@ std::expected<std::string, Error> output_of(const std::vector<std::string>& argu
   return text;
 }
 
-// What a folder of data holds, by the names of its files.
-std::string format_of(const std::filesystem::path& folder) {
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.contains("-idx")) return "idx";
-    if (name == "cifar-10-batches-bin" || name == "batches.meta.txt") return "cifar10";
-    if (name == "cifar-100-binary" || name == "fine_label_names.txt") return "cifar100";
-  }
-  return "folder";
-}
-
-std::string campaign_text(const InitOptions& options, const std::string& format, const nlohmann::json& facts) {
+std::string campaign_text(const InitOptions& options, const DataConfig& data, const nlohmann::json& facts) {
   const auto number = [&](const char* key) { return facts.at(key).get<std::int64_t>(); };
   const std::int64_t train = number("train_samples");
   const std::int64_t validation = std::clamp<std::int64_t>(train / 12, 10, 10000);
@@ -80,7 +69,7 @@ std::string campaign_text(const InitOptions& options, const std::string& format,
   text += std::format(
       "[data]\nformat = \"{}\"\npath = {}\nvalidation_samples = {}        # kept from the training images; the "
       "test images are for the end\n\n",
-      format, toml_string(options.data), validation);
+      data.format, toml_string(data.path), validation);
   text +=
       "[space]\nname = \"mobilenet\"               # inverted residuals; or shufflenet, nasbench201\n"
       "# file = \"my_space.toml\"         # or a space of your own instead of the name; see docs/spaces.md\n\n";
@@ -114,20 +103,16 @@ ExitCode init(InitOptions options) {
     return fail({std::format("{}: is there already; name another file with --output, or remove it", options.output),
                  ExitCode::usage});
   }
-  if (!std::filesystem::is_directory(options.data)) {
-    return fail({std::format("{}: there is no such folder; name the data set's with --data DIR", options.data),
-                 ExitCode::usage});
-  }
-  options.data = std::filesystem::canonical(options.data).string();
+  const auto data = name_data(options.data);
+  if (!data) return fail(data.error());
   if (const auto profile = load_profile(options.profile); !profile) return fail(profile.error());
-  const std::string format = format_of(options.data);
   const auto inspected =
-      output_of({program_folder() / "finch-trainer", "inspect", "--format", format, options.data, "--json"});
+      output_of({program_folder() / "finch-trainer", "inspect", "--format", data->format, data->path, "--json"});
   if (!inspected) return fail(inspected.error());
   const auto facts = nlohmann::json::parse(*inspected, nullptr, false);
   if (facts.is_discarded())
     return fail({"finch-trainer inspect gave no JSON; finch and finch-trainer are of different versions"});
-  const std::string text = campaign_text(options, format, facts);
+  const std::string text = campaign_text(options, *data, facts);
   if (const auto parsed = parse_campaign(text, options.output); !parsed) return fail(parsed.error());
   std::ofstream file(options.output);
   file << text;

@@ -1,11 +1,16 @@
 #include "controller/compression/compression_config.hpp"
 
 #include <algorithm>
+#include <array>
 #include <format>
 #include <nlohmann/json.hpp>
 
+#include "controller/campaign/event_messages.hpp"
+#include "controller/campaign/event_store.hpp"
+#include "controller/campaign/run_folder.hpp"
 #include "controller/config/space_description.hpp"
 #include "controller/config/toml_reader.hpp"
+#include "protocol/job.pb.h"
 #include "search/search_space.hpp"
 
 namespace finch::controller {
@@ -49,6 +54,18 @@ std::expected<void, Error> read_description(const std::filesystem::path& file, C
     config.space_definition = *definition;
   }
   return (*reader)->finish();
+}
+
+// How many images the campaign has set aside; nothing: it has not come to that.
+std::expected<std::optional<std::int64_t>, Error> validation_samples_of(const std::filesystem::path& run) {
+  if (!std::filesystem::is_regular_file(run / kCampaignDatabase)) return std::nullopt;
+  auto store = EventStore::open(run / kCampaignDatabase);
+  if (!store) return std::unexpected(store.error());
+  const auto events = store->load();
+  if (!events) return std::unexpected(events.error());
+  const auto data = std::ranges::find(*events, "data", &Event::type);
+  if (data == events->end()) return std::nullopt;
+  return from_json<protocol::DataFacts>(data->data.at("result")).validation_samples();
 }
 
 }  // namespace
@@ -139,25 +156,32 @@ std::expected<void, Error> name_model(const std::string& model, CompressionConfi
     if (!std::filesystem::is_regular_file(file))
       return wrong(std::format("--model {}: there is no {}; see: finch report {}", model, file.string(), run.string()));
     config.model = std::filesystem::absolute(file);
-    return {};
+    return validation_samples_of(run).transform([&](std::optional<std::int64_t> samples) {
+      if (samples) config.data.validation_samples = *samples;
+    });
   }
   return wrong(std::format("--model {}: no such file; give an ONNX file, RUN:c012, or a TOML description", model));
 }
 
 std::expected<DataConfig, Error> name_data(const std::string& data) {
+  constexpr std::array kFormats = {"idx", "folder", "cifar10", "cifar100"};
   DataConfig config;
   const std::size_t colon = data.find(':');
-  config.format = colon == std::string::npos ? "" : data.substr(0, colon);
-  config.path = colon == std::string::npos ? data : data.substr(colon + 1);
+  const bool named = colon != std::string::npos && std::ranges::contains(kFormats, data.substr(0, colon));
+  config.format = named ? data.substr(0, colon) : "";
+  config.path = named ? data.substr(colon + 1) : data;
   std::error_code error;
   if (!std::filesystem::is_directory(config.path, error))
     return wrong(std::format("--data {}: there is no folder {}", data, config.path));
   config.path = std::filesystem::absolute(config.path).lexically_normal().string();
   if (!config.format.empty()) return config;
-  const bool idx = std::ranges::any_of(std::filesystem::directory_iterator(config.path, error), [](const auto& entry) {
-    return entry.path().filename().string().contains("-ubyte");
-  });
-  config.format = idx ? "idx" : "folder";
+  config.format = "folder";
+  for (const auto& entry : std::filesystem::directory_iterator(config.path, error)) {
+    const std::string name = entry.path().filename();
+    if (name.contains("-idx")) config.format = "idx";
+    if (name == "cifar-10-batches-bin" || name == "batches.meta.txt") config.format = "cifar10";
+    if (name == "cifar-100-binary" || name == "fine_label_names.txt") config.format = "cifar100";
+  }
   return config;
 }
 

@@ -24,7 +24,7 @@ struct CompressionConfig {
   std::string shape;  // of its input, "image=1,3,224,224": images are brought to it; empty: the data decide
   std::vector<double> mean, stddev;  // of an ONNX model that does not normalise its images itself; else empty
 
-  DataConfig data;
+  DataConfig data = {.format = "", .path = "", .validation_samples = -1};  // a twelfth of the training images
   std::string teacher;  // TorchScript; empty: the model itself, as it was
   std::string device = "local";
   std::string provider = "cpu";
@@ -44,7 +44,8 @@ nlohmann::json to_json(const CompressionConfig& config);
 CompressionConfig compression_config(const nlohmann::json& value);  // REQUIRES: to_json()'s
 
 // The model as the command line names it: an ONNX file, RUN:c012 (the fp32 file of a campaign's model), or a TOML file
-// that describes a network by space and genotype and names its weights. Errors: none of these; exit code `usage`.
+// that describes a network by space and genotype and names its weights. A campaign's model is judged by the images that
+// its campaign has set aside. Errors: none of these, exit code `usage`; a damaged log of the campaign's.
 std::expected<void, Error> name_model(const std::string& model, CompressionConfig& config);
 // FORMAT:PATH, or a folder whose files tell the format. Errors: no such folder; exit code `usage`.
 std::expected<DataConfig, Error> name_data(const std::string& data);

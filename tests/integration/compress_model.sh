@@ -18,7 +18,7 @@ sed 's/^evaluations = 3/evaluations = 1/; s/^count = 2/count = 1/; s/^finalist_e
 model=$(python3 -c "import json, sys; print(json.load(open(sys.argv[1]))['models'][0]['id'])" "$work/run/front.json")
 
 # Removing nine tenths without training breaks the accuracy; it is undone, and the run ends where it began or better.
-compress=("$finch" compress --data "$work/data" --validation-samples 100 --tier quick --threads 1 --max-accuracy-drop 0.05 --json)
+compress=("$finch" compress --data "$work/data" --tier quick --threads 1 --max-accuracy-drop 0.05 --json)
 "${compress[@]}" --model "$work/run:$model" --steps prune=0.9,distill=1,cluster=5 --epochs 0 --output "$work/first" \
   >"$work/first.json" 2>"$work/log" &
 running=$!
@@ -36,6 +36,7 @@ run = json.load(open(sys.argv[1]))
 original, prune, distill, cluster = run["steps"]
 assert run["status"] == "finished" and original["kept"]
 assert original["accuracy"]["validation"] > 0.8, original
+assert original["accuracy"]["samples"] == 100, original  # those that the campaign has set aside
 assert not prune["kept"] and "below the original's" in prune["reason"], prune
 assert prune["macs"] < 0.2 * original["macs"], prune
 assert distill["base"] == 0 and distill["reason"], distill
@@ -61,6 +62,7 @@ original, quantize = json.load(open(sys.argv[1]))["steps"]
 assert quantize["file"]["precision"] == "int8" and quantize["reason"], quantize
 assert quantize["file"]["size_bytes"] < original["file"]["size_bytes"]
 assert original["measurement"]["deploy"]["batch"] == 2, original["measurement"]
+assert original["accuracy"]["samples"] == 50, original  # a twelfth of 600
 PYTHON
 "${compress[@]}" --model "$work/run/models/$model-int8.onnx" --steps prune --output "$work/third" >/dev/null \
   2>"$work/log" && fail "a quantized file was read"

@@ -43,6 +43,14 @@ TEST_F(IdxDatasetTest, SplitsReproducibly) {
   EXPECT_THAT(first->class_names, ElementsAre("0", "1", "2", "3"));
 }
 
+TEST_F(IdxDatasetTest, SetsATwelfthAside) {
+  write_sample_idx(folder_.path());
+  const auto dataset = load_dataset(source(kTwelfth)), same = load_dataset(source(16));
+  ASSERT_TRUE(dataset && same);
+  EXPECT_EQ(dataset->validation.size(), 16);  // of 200
+  EXPECT_EQ(dataset->split_hash, same->split_hash);
+}
+
 TEST_F(IdxDatasetTest, ImagesAreBroughtToTheSizeThatIsAskedFor) {
   write_sample_idx(folder_.path());
   DataSource sized = source(50);

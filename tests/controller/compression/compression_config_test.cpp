@@ -8,6 +8,11 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "controller/campaign/event_messages.hpp"
+#include "controller/campaign/event_store.hpp"
+#include "controller/campaign/run_folder.hpp"
+#include "protocol/job.pb.h"
+
 namespace finch::controller {
 namespace {
 
@@ -89,6 +94,19 @@ TEST_F(CompressionConfigTest, FindsModels) {
   EXPECT_EQ(name_model("nowhere.onnx", config).error().exit_code, ExitCode::usage);
 }
 
+TEST_F(CompressionConfigTest, JudgesACampaignsModelByTheImagesThatItHasSetAside) {
+  std::ofstream(folder_ / "run" / "models" / "c012-fp32.onnx");
+  protocol::DataFacts facts;
+  facts.set_validation_samples(123);
+  ASSERT_TRUE(EventStore::open(folder_ / "run" / kCampaignDatabase).and_then([&](EventStore store) {
+    return store.append("data", 1, {{"result", to_json(facts)}});
+  }));
+  CompressionConfig config;
+  EXPECT_LT(config.data.validation_samples, 0);  // not known
+  ASSERT_TRUE(name_model((folder_ / "run").string() + ":c012", config));
+  EXPECT_EQ(config.data.validation_samples, 123);
+}
+
 TEST_F(CompressionConfigTest, ReadsADescription) {
   write("weights", "");
   CompressionConfig config;
@@ -111,6 +129,10 @@ TEST_F(CompressionConfigTest, TellsTheFormatOfDataByItsFiles) {
   EXPECT_EQ(name_data(folder_.string())->format, "idx");
   EXPECT_EQ(name_data("folder:" + folder_.string())->format, "folder");
   EXPECT_THAT(name_data("idx:/nowhere").error().message, HasSubstr("/nowhere"));
+  std::filesystem::create_directories(folder_ / "a:b");
+  EXPECT_EQ(name_data((folder_ / "a:b").string())->path, folder_ / "a:b");
+  write("a:b/batches.meta.txt", "");
+  EXPECT_EQ(name_data((folder_ / "a:b").string())->format, "cifar10");
 }
 
 }  // namespace
