@@ -170,8 +170,7 @@ void add_compress_command(CLI::App& app, Command& chosen) {
   command->add_option("--stddev", config.stddev, "The same of the standard deviation")->delimiter(',');
   command
       ->add_option("--validation-samples", arguments->validation_samples,
-                   "Of the training images, to judge by (default: those of the model's campaign, else a twelfth, at "
-                   "most 10,000)")
+                   "Of the training images, to judge by (default: as the model's campaign has it, else a twelfth)")
       ->check(CLI::Range(10, 1'000'000));
   command->add_option("--tier", config.tier, "How long is measured: quick, screen or certify")
       ->check(CLI::IsMember({"quick", "screen", "certify"}))

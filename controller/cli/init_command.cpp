@@ -54,7 +54,7 @@ std::string campaign_text(const InitOptions& options, const DataConfig& data, co
   const auto number = [&](const char* key) { return facts.at(key).get<std::int64_t>(); };
   const std::int64_t train = number("train_samples");
   const std::int64_t validation = std::clamp<std::int64_t>(train / 12, 10, 10000);
-  // About as many images an epoch as a search needs to tell networks apart.
+  // Passes over the data in which a network sees about 20,000 images.
   const double epochs =
       std::clamp(20000.0 / static_cast<double>(std::max<std::int64_t>(1, train - validation)), 0.1, 10.0);
   const std::string name = std::filesystem::path(options.output).stem().string();
@@ -83,9 +83,10 @@ std::string campaign_text(const InitOptions& options, const DataConfig& data, co
   text += "[budget]                        # whichever is reached first\nhours = 2.0\nevaluations = 60\n\n";
   text += "[teacher]\nepochs = 4.0                    # trained once, kept for later campaigns on these data\n\n";
   text += std::format(
-      "[train]\nepochs = {:.2f}                   # of a candidate, which starts from its parent's "
-      "weights\nfinalist_epochs = {:.2f}          # of a finalist\n\n",
-      epochs, 4 * epochs);
+      "[train]\nmode = \"supernet\"              # shared weights, trained once for all candidates; \"standalone\" "
+      "trains each\nsupernet_epochs = {:.2f}          # more order networks better; see docs/training.md\n"
+      "finalist_epochs = {:.2f}          # of a finalist\n\n",
+      6 * epochs, 4 * epochs);
   text += "[finalists]\ncount = 8\n\n";
   text +=
       "[deploy]                        # what is not said here comes from the device's profile\nruntime = "

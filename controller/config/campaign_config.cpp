@@ -1,6 +1,7 @@
 #include "controller/config/campaign_config.hpp"
 
 #include <algorithm>
+#include <array>
 #include <format>
 #include <limits>
 
@@ -214,6 +215,8 @@ void read_distillation(TomlTable& table, CampaignConfig& config) {
 void read_train(TomlReader& reader, CampaignConfig& config) {
   TomlTable table = reader.table("train");
   TrainConfig& train = config.train;
+  constexpr std::array kOfEachCandidate = {"epochs", "rungs", "inherit", "trainer", "distillation", "teacher_view"};
+  if (std::ranges::any_of(kOfEachCandidate, [&](const char* key) { return table.has(key); })) train.mode = "standalone";
   table.read_choice("mode", train.mode, {"standalone", "supernet"});
   table.read_choice("trainer", train.trainer, {"finch", "command"});
   table.read("command", train.command);

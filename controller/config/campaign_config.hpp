@@ -79,8 +79,10 @@ struct InitConfig {
 };
 
 struct TrainConfig {
-  // "standalone": each candidate is trained; "supernet": shared weights are trained once, and candidates take theirs.
-  std::string mode = "standalone";
+  // "supernet": shared weights are trained once, and candidates take theirs; "standalone": each candidate is trained.
+  // A file without it that says how each is trained (epochs, rungs, inherit, trainer, distillation, teacher_view) means
+  // the second.
+  std::string mode = "supernet";
   // "finch", or "command": a program of the user's, called in the campaign file's folder with one more argument, the
   // folder of the job's files.
   std::string trainer = "finch";

@@ -338,6 +338,7 @@ CampaignConfig CampaignFixture::config(const std::string& tables) const {
   const auto text = std::format("[campaign]\nname = \"small\"\nseed = 5\n[data]\npath = \"{}\"\n[[device]]\n{}",
                                 root_.path().string(), tables);
   auto config = need(parse_campaign(text, root_.path() / "small.toml"));
+  if (!tables.contains("mode = \"supernet\"")) config.train.mode = "standalone";  // no stage more than a test asks for
   resolve(config, std::vector<DeviceProfile>(config.devices.size()));
   return config;
 }

@@ -12,6 +12,7 @@ CampaignConfig config(std::optional<double> hours, std::optional<std::int64_t> e
   config.budget.hours = hours;
   config.budget.evaluations = evaluations;
   config.finalists.count = 3;
+  config.train.mode = "standalone";
   return config;
 }
 

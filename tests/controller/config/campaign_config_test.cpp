@@ -130,6 +130,15 @@ TEST_F(CampaignFile, NeedsNoMoreThanDataAndABudget) {
   EXPECT_EQ(config.devices[0].profile, "local");
 }
 
+TEST_F(CampaignFile, CandidatesAreTrainedByThemselvesWhereItSaysHow) {
+  EXPECT_EQ(parse(smallest_).train.mode, "supernet");
+  for (const char* said : {"epochs = 0.5", "rungs = 2", "inherit = false", "trainer = \"finch\"",
+                           "distillation = \"hint\"", "teacher_view = \"batch\"", "mode = \"standalone\""}) {
+    EXPECT_EQ(parse(smallest_ + "[train]\n" + said + "\n").train.mode, "standalone") << said;
+  }
+  EXPECT_EQ(parse(smallest_ + "[train]\nepochs = 0.5\nmode = \"supernet\"\n").train.mode, "supernet");
+}
+
 TEST_F(CampaignFile, ReadsWhatItSays) {
   const CampaignConfig config = parse(
       "[campaign]\nname = \"birds\"\nseed = 7\n"
@@ -157,6 +166,7 @@ TEST_F(CampaignFile, ReadsWhatItSays) {
   EXPECT_EQ(config.budget.evaluations, 30);
   EXPECT_FALSE(config.teacher.enabled);
   EXPECT_EQ(config.train.epochs, 0.25);
+  EXPECT_EQ(config.train.mode, "standalone");
   EXPECT_FALSE(config.train.flip);
   EXPECT_EQ(config.train.threads, 2);
   EXPECT_EQ(config.finalists.count, 3);
