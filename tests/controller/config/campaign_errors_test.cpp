@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <ostream>
+#include <random>
 
 #include "controller/config/campaign_config.hpp"
 #include "tests/controller/config/temporary_folder.hpp"
@@ -173,8 +174,6 @@ const BadCampaign kBad[] = {
      "campaign.toml:8: 'serach' is not known; did you mean 'search'?"},
 };
 
-#undef GOOD
-
 class BadCampaignTest : public ::testing::TestWithParam<BadCampaign> {};
 
 TEST_P(BadCampaignTest, IsRefusedWithFileLineKeyAndRemedy) {
@@ -226,6 +225,50 @@ TEST_P(BadTomlTest, IsRefusedInOneLineThatSaysWhere) {
 
 INSTANTIATE_TEST_SUITE_P(Campaigns, BadTomlTest, ::testing::ValuesIn(kNoToml),
                          [](const auto& test) { return test.param.name; });
+
+// Whatever a text editor or a full disk left of a campaign: an answer, and every line of it names the file.
+TEST(DamagedCampaignTest, IsAnErrorAndNotACrash) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder.path() / "data");
+  const auto smallest = load_campaign(folder.write("campaign.toml", GOOD));
+  ASSERT_TRUE(smallest) << smallest.error().message;
+  CampaignConfig config = *smallest;
+  config.constraints.latency_ms = 3;
+  const std::string whole = resolved_toml(config);
+  const std::string prefix = (folder.path() / "campaign.toml").string() + ":";
+  std::mt19937 random(5);
+  int refused = 0;
+  const auto check = [&](const std::string& text) {
+    const auto parsed = parse_campaign(text, folder.path() / "campaign.toml");
+    if (parsed) return;
+    ++refused;
+    EXPECT_EQ(parsed.error().exit_code, ExitCode::usage);
+    std::size_t begin = 0;
+    while (begin <= parsed.error().message.size()) {
+      const std::size_t end = std::min(parsed.error().message.find('\n', begin), parsed.error().message.size());
+      EXPECT_EQ(parsed.error().message.substr(begin, prefix.size()), prefix) << parsed.error().message;
+      begin = end + 1;
+    }
+  };
+  for (std::size_t size = 0; size < whole.size(); ++size) check(whole.substr(0, size));
+  for (int round = 0; round < 500; ++round) {
+    std::string text = whole;
+    for (int change = 0; change < 3; ++change) text[random() % text.size()] = "\"[]=.\n #x1-\xff"[random() % 12];
+    check(text);
+    if (HasFailure()) FAIL() << text;
+  }
+  EXPECT_GT(refused, 500);
+}
+
+TEST(AbsentCampaignTest, IsNamed) {
+  const TemporaryFolder folder;
+  const auto config = load_campaign(folder.path() / "absent.toml");
+  ASSERT_FALSE(config);
+  EXPECT_EQ(config.error().exit_code, ExitCode::usage);
+  EXPECT_EQ(folder.without_path(config.error().message), "absent.toml: cannot read: No such file or directory");
+}
+
+#undef GOOD
 
 }  // namespace
 }  // namespace finch::controller
