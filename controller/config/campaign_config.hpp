@@ -92,8 +92,8 @@ struct TrainConfig {
   std::int64_t rungs = 1;      // in so many parts; only the best 1 / reduction of those so far get the next; standalone
   double reduction = 3;        // the parts grow by this factor
   double supernet_epochs = 4;  // of the shared weights; several networks learn from every image
-  // "sandwich" | "spread": which networks learn in a step; "spread" orders them better after many epochs.
-  std::string supernet_sampling = "sandwich";
+  // "spread" | "sandwich": which networks learn in a step; the first orders them better.
+  std::string supernet_sampling = "spread";
   double finalist_epochs = 3;  // of a finalist, on top of what it has learnt
   std::int64_t batch_size = 128;
   double learning_rate = 4e-3;

@@ -28,7 +28,7 @@ TEST_F(SupernetStageTest, IsTrainedOnceAndGivesEveryCandidateItsAccuracy) {
     EXPECT_EQ(job.train_supernet().limits().parameters(), 0);
     EXPECT_EQ(job.train_supernet().limits().peak_activation_bytes(), 2 << 20);
     EXPECT_TRUE(job.train_supernet().has_soft_targets());
-    EXPECT_FALSE(job.train_supernet().spread());
+    EXPECT_TRUE(job.train_supernet().spread());
   }
   const auto types = types_of(events("run"));
   const auto at = [&](const char* type) { return std::ranges::find(types, type) - types.begin(); };
@@ -37,10 +37,10 @@ TEST_F(SupernetStageTest, IsTrainedOnceAndGivesEveryCandidateItsAccuracy) {
 }
 
 TEST_F(SupernetStageTest, ItsNetworksAreDrawnAsTheFileSays) {
-  finish("run", config(kSmall + std::string(kTrain) + "supernet_sampling = \"spread\"\n"));
+  finish("run", config(kSmall + std::string(kTrain) + "supernet_sampling = \"sandwich\"\n"));
   const auto job = std::ranges::find_if(farm.served, &Job::has_train_supernet);
   ASSERT_NE(job, farm.served.end());
-  EXPECT_TRUE(job->train_supernet().spread());
+  EXPECT_FALSE(job->train_supernet().spread());
 }
 
 TEST_F(SupernetStageTest, FinalistsGoOnFromTheirSliceOfIt) {
