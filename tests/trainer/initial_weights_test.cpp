@@ -27,14 +27,16 @@ std::unique_ptr<search::SearchSpace> space_of(const char* name, std::int64_t cha
   return search::make_search_space({name, {channels, 32, 32}, classes}).value();
 }
 
-// At width 1.0, with 3x3 kernels everywhere and every block that the space allows.
-NetworkModule module_of(const search::SearchSpace& space) {
+// At width 1.0, with 3x3 kernels everywhere and every block that the space allows; `excited`: a stage with
+// squeeze-and-excitation.
+NetworkModule module_of(const search::SearchSpace& space, const std::string& excited = "") {
   search::Genotype genotype;
   for (const search::Decision& decision : space.decisions()) {
     int choice = 0;
     if (decision.name == "width_multiplier") choice = 2;
     if (decision.name.ends_with(".depth")) choice = static_cast<int>(decision.choices.size()) - 1;
     if (decision.name.ends_with(".expand_ratio") || decision.name.ends_with(".channel_ratio")) choice = 1;
+    if (decision.name == excited + ".squeeze_excite") choice = 1;
     genotype.push_back(choice);
   }
   return {space.decode(genotype).value(), {0, 0, 0}, {1, 1, 1}};
@@ -74,6 +76,38 @@ NamedTensors mobilenet_v2() {
   const std::string head = std::format("features.{}", index);
   dict.convolution(head + ".0", head + ".1", {160, 64, 1, 1});
   dict.linear("classifier.1", 1000, 160);
+  return dict.tensors;
+}
+
+// The same network as torchvision names MobileNetV3's, whose first block has no expansion, with squeeze-and-excitation
+// in the second stage; two fully connected layers are behind the features.
+NamedTensors mobilenet_v3(const NetworkModule& sizes) {
+  StateDict dict;
+  dict.convolution("features.0.0", "features.0.1", {16, 3, 3, 3});
+  dict.convolution("features.1.block.0.0", "features.1.block.0.1", {16, 1, 3, 3});
+  dict.convolution("features.1.block.1.0", "features.1.block.1.1", {8, 16, 1, 1});
+  int index = 2;
+  std::int64_t in = 16;
+  for (const auto& [out, depth] : {std::pair(16, 2), {32, 3}, {64, 1}}) {
+    for (int b = 0; b < depth; ++b, ++index, in = out) {
+      const std::string at = std::format("features.{}.block.", index);
+      const std::string own = std::format("stage2.block{}.", b);
+      int part = 2;
+      dict.convolution(at + "0.0", at + "0.1", {3 * in, in, 1, 1});
+      dict.convolution(at + "1.0", at + "1.1", {3 * in, 1, 3, 3});
+      if (out == 32) {
+        for (const auto& [theirs, ours] : {std::pair("fc1", "reduce"), {"fc2", "excite"}}) {
+          for (const char* tensor : {".weight", ".bias"})
+            dict.tensors[at + "2." + theirs + tensor] = torch::randn_like(sizes.state().at(own + ours + tensor));
+        }
+        ++part;
+      }
+      dict.convolution(std::format("{}{}.0", at, part), std::format("{}{}.1", at, part), {out, 3 * in, 1, 1});
+    }
+  }
+  dict.convolution(std::format("features.{}.0", index), std::format("features.{}.1", index), {160, 64, 1, 1});
+  dict.linear("classifier.0", 1280, 160);
+  dict.linear("classifier.3", 1000, 1280);
   return dict.tensors;
 }
 
@@ -142,6 +176,23 @@ TEST_F(InitialWeights, OfMobileNetV2ComeByTheirPlace) {
               Contains(HasSubstr("head is a new one: classifier.1.weight (1000 x 160, here at most 10 x "
                                  "200), classifier.1.bias (1000, here at most 10)")));
   EXPECT_THAT(matched.left_out, Contains(HasSubstr("in this place: features.1.conv.0.0.weight, ")));
+}
+
+TEST_F(InitialWeights, OfMobileNetV3ComeByTheirPlace) {
+  const auto space = space_of("mobilenet");
+  NetworkModule module = module_of(*space, "stage2");
+  const NamedTensors file = mobilenet_v3(module);
+  const MatchedWeights matched = match(file, *space);
+  EXPECT_EQ(begin_with(matched.tensors, module), matched.loaded);
+  expect_equal(module, "stem.weight", file.at("features.0.0.weight"));
+  expect_equal(module, "stage1.block0.expand.weight", file.at("features.2.block.0.0.weight"));
+  expect_equal(module, "stage1.block1.project.scale", file.at("features.3.block.2.1.weight"));
+  expect_equal(module, "stage2.block0.reduce.weight", file.at("features.4.block.2.fc1.weight"));
+  expect_equal(module, "stage2.block2.excite.bias", file.at("features.6.block.2.fc2.bias"));
+  expect_equal(module, "stage2.block1.project.weight", file.at("features.5.block.3.0.weight"));
+  expect_equal(module, "head.running_mean", file.at("features.8.1.running_mean"));
+  EXPECT_THAT(matched.left_out, Contains(HasSubstr("classifier.0.weight")));
+  EXPECT_THAT(matched.left_out, Contains(HasSubstr("in this place: features.1.block.0.0.weight, ")));
 }
 
 TEST_F(InitialWeights, EveryTensorIsLoadedOrListed) {
