@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <format>
 #include <fstream>
+#include <functional>
 
 #include "search/search_space.hpp"
 #include "tests/trainer/temporary_folder.hpp"
@@ -57,22 +58,28 @@ class StateDict {
   NamedTensors tensors;
 };
 
+// Of the blocks from the second on: `place(index, in, out)`, the channels before and behind. Returns the head's index.
+int for_each_block(const std::function<void(int, std::int64_t, std::int64_t)>& place) {
+  int index = 2;
+  std::int64_t in = 16;
+  for (const auto& [out, depth] : {std::pair(16, 2), {32, 3}, {64, 1}}) {
+    for (int b = 0; b < depth; ++b, ++index, in = out) place(index, in, out);
+  }
+  return index;
+}
+
 // As torchvision names MobileNetV2's, in the sizes of the space `mobilenet` for 32 x 32 images at width 1.0.
 NamedTensors mobilenet_v2() {
   StateDict dict;
   dict.convolution("features.0.0", "features.0.1", {16, 3, 3, 3});
   dict.convolution("features.1.conv.0.0", "features.1.conv.0.1", {16, 1, 3, 3});
   dict.convolution("features.1.conv.1", "features.1.conv.2", {8, 16, 1, 1});
-  int index = 2;
-  std::int64_t in = 16;
-  for (const auto& [out, depth] : {std::pair(16, 2), {32, 3}, {64, 1}}) {
-    for (int b = 0; b < depth; ++b, ++index, in = out) {
-      const std::string at = std::format("features.{}.conv.", index);
-      dict.convolution(at + "0.0", at + "0.1", {3 * in, in, 1, 1});
-      dict.convolution(at + "1.0", at + "1.1", {3 * in, 1, 3, 3});
-      dict.convolution(at + "2", at + "3", {out, 3 * in, 1, 1});
-    }
-  }
+  const int index = for_each_block([&](int i, std::int64_t in, std::int64_t out) {
+    const std::string at = std::format("features.{}.conv.", i);
+    dict.convolution(at + "0.0", at + "0.1", {3 * in, in, 1, 1});
+    dict.convolution(at + "1.0", at + "1.1", {3 * in, 1, 3, 3});
+    dict.convolution(at + "2", at + "3", {out, 3 * in, 1, 1});
+  });
   const std::string head = std::format("features.{}", index);
   dict.convolution(head + ".0", head + ".1", {160, 64, 1, 1});
   dict.linear("classifier.1", 1000, 160);
@@ -86,25 +93,21 @@ NamedTensors mobilenet_v3(const NetworkModule& sizes) {
   dict.convolution("features.0.0", "features.0.1", {16, 3, 3, 3});
   dict.convolution("features.1.block.0.0", "features.1.block.0.1", {16, 1, 3, 3});
   dict.convolution("features.1.block.1.0", "features.1.block.1.1", {8, 16, 1, 1});
-  int index = 2;
-  std::int64_t in = 16;
-  for (const auto& [out, depth] : {std::pair(16, 2), {32, 3}, {64, 1}}) {
-    for (int b = 0; b < depth; ++b, ++index, in = out) {
-      const std::string at = std::format("features.{}.block.", index);
-      const std::string own = std::format("stage2.block{}.", b);
-      int part = 2;
-      dict.convolution(at + "0.0", at + "0.1", {3 * in, in, 1, 1});
-      dict.convolution(at + "1.0", at + "1.1", {3 * in, 1, 3, 3});
-      if (out == 32) {
-        for (const auto& [theirs, ours] : {std::pair("fc1", "reduce"), {"fc2", "excite"}}) {
-          for (const char* tensor : {".weight", ".bias"})
-            dict.tensors[at + "2." + theirs + tensor] = torch::randn_like(sizes.state().at(own + ours + tensor));
-        }
-        ++part;
+  const int index = for_each_block([&](int i, std::int64_t in, std::int64_t out) {
+    const std::string at = std::format("features.{}.block.", i);
+    int part = 2;
+    dict.convolution(at + "0.0", at + "0.1", {3 * in, in, 1, 1});
+    dict.convolution(at + "1.0", at + "1.1", {3 * in, 1, 3, 3});
+    if (out == 32) {
+      const std::string own = std::format("stage2.block{}.", i - 4);
+      for (const auto& [theirs, ours] : {std::pair("fc1", "reduce"), {"fc2", "excite"}}) {
+        for (const char* tensor : {".weight", ".bias"})
+          dict.tensors[at + "2." + theirs + tensor] = torch::randn_like(sizes.state().at(own + ours + tensor));
       }
-      dict.convolution(std::format("{}{}.0", at, part), std::format("{}{}.1", at, part), {out, 3 * in, 1, 1});
+      ++part;
     }
-  }
+    dict.convolution(std::format("{}{}.0", at, part), std::format("{}{}.1", at, part), {out, 3 * in, 1, 1});
+  });
   dict.convolution(std::format("features.{}.0", index), std::format("features.{}.1", index), {160, 64, 1, 1});
   dict.linear("classifier.0", 1280, 160);
   dict.linear("classifier.3", 1000, 1280);
