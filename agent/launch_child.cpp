@@ -437,7 +437,7 @@ int serve_launch() {
   const bool writes = request.has_infer() || request.has_profile() || request.has_build_engine();
   const SandboxLimits limits{.memory_bytes = request.limits().memory_bytes(),
                              .processor_time = std::chrono::seconds(request.limits().processor_seconds()),
-                             .file_bytes = writes ? kLargestOutput : 0,
+                             .file_bytes = writes || uses_devices(request) ? kLargestOutput : 0,
                              .may_write_files = writes,
                              .may_open_devices = uses_devices(request),
                              .files = rights_of(request, *library)};

@@ -135,6 +135,8 @@ FileRights rights_of(const LaunchRequest& request, const fs::path& library) {
   rights.devices.emplace_back("/dev/null");
   if (uses_devices(request)) {
     for (fs::path& device : accelerators()) rights.devices.push_back(std::move(device));
+    // CUDA names its threads by writing to task/N/comm, and gives up where it cannot (error 304).
+    rights.write.emplace_back("/proc/self/task");
   }
 
   if (request.has_infer()) {

@@ -6,6 +6,7 @@
 #include <seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -99,9 +100,17 @@ scmp_arg_cmp argument(unsigned index, scmp_compare compare, std::uint64_t a, std
   return {index, compare, a, b};
 }
 
-void refuse_network(Filter& filter) {
-  filter.refuse(EACCES, {SCMP_SYS(socket), SCMP_SYS(socketpair), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(listen),
-                         SCMP_SYS(accept), SCMP_SYS(accept4)});
+// `devices`: CUDA keeps a local socket, by which its processes could share memory, and gives up where it cannot.
+// Without connect() and datagrams nothing goes out by one.
+void refuse_network(Filter& filter, bool devices) {
+  filter.refuse(EACCES, {SCMP_SYS(socketpair), SCMP_SYS(connect)});
+  if (!devices) {
+    filter.refuse(EACCES, {SCMP_SYS(socket), SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(accept), SCMP_SYS(accept4)});
+    return;
+  }
+  constexpr std::uint64_t kKind = 0xf;
+  filter.refuse_where(EACCES, SCMP_SYS(socket), argument(0, SCMP_CMP_NE, AF_UNIX));
+  filter.refuse_where(EACCES, SCMP_SYS(socket), argument(1, SCMP_CMP_MASKED_EQ, kKind, SOCK_DGRAM));
 }
 
 void refuse_processes(Filter& filter) {
@@ -129,9 +138,7 @@ void refuse_changes_of_attributes(Filter& filter) {
   filter.refuse(kNone, {SCMP_SYS(chmod), SCMP_SYS(fchmod), SCMP_SYS(fchmodat)});
 }
 
-// `devices`: what is there may be opened for both, as a GPU's driver wants. The limit of a file's size still keeps it
-// from growing.
-void refuse_changes_of_files(Filter& filter, bool devices) {
+void refuse_changes_of_files(Filter& filter) {
   filter.refuse(EACCES,
                 {SCMP_SYS(creat), SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(rename), SCMP_SYS(renameat),
                  SCMP_SYS(renameat2), SCMP_SYS(mkdir), SCMP_SYS(mkdirat), SCMP_SYS(rmdir), SCMP_SYS(link),
@@ -144,7 +151,7 @@ void refuse_changes_of_files(Filter& filter, bool devices) {
   refuse_open(O_ACCMODE, O_WRONLY);
   refuse_open(O_CREAT, O_CREAT);
   refuse_open(O_TRUNC, O_TRUNC);
-  if (!devices) refuse_open(O_ACCMODE, O_RDWR);
+  refuse_open(O_ACCMODE, O_RDWR);
 }
 
 void refuse_what_root_does(Filter& filter) {
@@ -188,11 +195,13 @@ std::expected<void, Error> enter_sandbox(const SandboxLimits& limits) {
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   if (auto kept = keep_only(limits.files); !kept) return kept;
   Filter filter;
-  refuse_network(filter);
+  refuse_network(filter, limits.may_open_devices);
   refuse_processes(filter);
   refuse_what_root_does(filter);
   refuse_changes_of_attributes(filter);
-  if (!limits.may_write_files) refuse_changes_of_files(filter, limits.may_open_devices);
+  // CUDA opens files to write, and removes its socket's. There it is Landlock alone that tells which, as in tasks that
+  // write.
+  if (!limits.may_write_files && !limits.may_open_devices) refuse_changes_of_files(filter);
   // It fails where the kernel has no seccomp, such as under an emulator of the processor.
   filter.load();
   return {};

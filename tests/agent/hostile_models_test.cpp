@@ -249,6 +249,34 @@ INSTANTIATE_TEST_SUITE_P(Deeds, HostileRuntime,
                                          "write a file", "make a file", "delete a file", "move a file",
                                          "open with a new call", "write the agent's memory", "take all memory"));
 
+// With a GPU's provider: what CUDA does is allowed (it names its threads and keeps a local socket), nothing else is.
+class HostileGpuRuntime : public HostileRuntime {
+ protected:
+  std::string outcome(const char* deed) {
+    LaunchRequest request = probe();
+    request.set_provider("cuda");
+    return commit(deed, request).error().message;
+  }
+};
+
+TEST_P(HostileGpuRuntime, IsRefused) {
+  if (kSanitized) GTEST_SKIP() << "the library is made without a sanitizer";
+  if (landlock_version() == 0) GTEST_SKIP() << "this kernel has no Landlock";
+  EXPECT_THAT(outcome(GetParam()), HasSubstr("ended with status 65"));
+  EXPECT_EQ(read_whole(victim_), "precious");
+}
+
+INSTANTIATE_TEST_SUITE_P(Deeds, HostileGpuRuntime,
+                         testing::Values("socket", "local datagrams", "connect", "fork", "run a program",
+                                         "kill the agent", "trace the agent", "read a file", "write a file",
+                                         "make a file", "delete a file", "move a file", "write the agent's memory"));
+
+TEST_F(HostileGpuRuntime, MayDoWhatCudaDoes) {
+  if (kSanitized) GTEST_SKIP() << "the library is made without a sanitizer";
+  EXPECT_THAT(outcome("name a thread"), HasSubstr("ended with status 66"));
+  EXPECT_THAT(outcome("listen"), HasSubstr("ended with status 66"));
+}
+
 TEST_F(HostileRuntime, EndsInAReasonHoweverItEnds) {
   if (kSanitized) GTEST_SKIP() << "the library is made without a sanitizer";
   EXPECT_THAT(commit("crash").error().message, HasSubstr("signal 11"));

@@ -10,9 +10,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -22,10 +24,38 @@
 
 namespace {
 
+// An abstract address, of no file.
+sockaddr_un address() {
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  std::strcpy(address.sun_path + 1, "finch-hostile-runtime");
+  return address;
+}
+
+bool listens() {
+  const int file = socket(AF_UNIX, SOCK_STREAM, 0);
+  const sockaddr_un at = address();
+  return bind(file, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0 && listen(file, 1) == 0;
+}
+
+// Whether one could, if somebody listened.
+bool connects() {
+  const int file = socket(AF_UNIX, SOCK_STREAM, 0);
+  const sockaddr_un at = address();
+  return connect(file, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0 || errno == ECONNREFUSED;
+}
+
 bool done(const std::string& deed) {
   const char* victim = std::getenv("FINCH_VICTIM");
   if (deed == "socket") return socket(AF_INET, SOCK_STREAM, 0) >= 0;
   if (deed == "local socket") return socket(AF_UNIX, SOCK_STREAM, 0) >= 0;
+  if (deed == "local datagrams") return socket(AF_UNIX, SOCK_DGRAM, 0) >= 0;
+  if (deed == "listen") return listens();
+  if (deed == "connect") return connects();
+  if (deed == "name a thread") {
+    const int file =
+        open(("/proc/self/task/" + std::to_string(gettid()) + "/comm").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    return write(file, "named", 5) == 5;
+  }
   if (deed == "fork") return fork() >= 0;
   if (deed == "run a program") return std::system("exit 7") == 7 << 8;
   if (deed == "kill the agent") return kill(getppid(), SIGTERM) == 0;
