@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Finch's training and evaluation against Python's PyTorch: the same network, data, batch and threads, in turns.
 
-  benchmarks/trainer/pytorch_training.py [FASHION_MNIST_FOLDER [THREADS [ROUNDS]]]
+  benchmarks/trainer/pytorch_training.py [FASHION_MNIST_FOLDER [THREADS [ROUNDS [DEVICE]]]]
 
 Needs numpy and torch (any of 2.x), and build/release/bin/training_benchmark, which describes the network; Finch augments,
-looks soft targets up and distils meanwhile, PyTorch does none of it.
+looks soft targets up and distils meanwhile, PyTorch does none of it. DEVICE: cpu or cuda, where PyTorch trains with and
+without bfloat16 (Finch with) and has all images on the GPU beforehand.
 """
 import gzip
 import pathlib
@@ -18,7 +19,8 @@ import numpy
 import torch
 from torch import nn
 
-BATCH, STEPS = 128, 60
+BATCH = 128
+STEPS = {"cpu": 60, "cuda": 468}  # of a turn, as in training_benchmark.cpp
 PROGRAM = pathlib.Path(__file__).resolve().parents[2] / "build/release/bin/training_benchmark"
 
 
@@ -53,29 +55,37 @@ def idx(folder, name, header):
 
 
 class PyTorch:
-    def __init__(self, folder, memory_format):
+    def __init__(self, folder, memory_format, device, autocast):
         def images(name):
             pixels = idx(folder, name, 16).view(-1, 1, 28, 28).float() / 255
-            return ((pixels - 0.286) / 0.353).contiguous(memory_format=memory_format)
+            return ((pixels - 0.286) / 0.353).contiguous(memory_format=memory_format).to(device)
 
-        self.format = memory_format
-        self.images, self.labels = images("train-images-idx3-ubyte"), idx(folder, "train-labels-idx1-ubyte", 8).long()
+        self.format, self.device, self.autocast = memory_format, device, autocast
+        self.images = images("train-images-idx3-ubyte")
+        self.labels = idx(folder, "train-labels-idx1-ubyte", 8).long().to(device)
         self.test_images = images("t10k-images-idx3-ubyte")
-        self.test_labels = idx(folder, "t10k-labels-idx1-ubyte", 8).long()
-        self.network = network().to(memory_format=memory_format)
+        self.test_labels = idx(folder, "t10k-labels-idx1-ubyte", 8).long().to(device)
+        self.network = network().to(device, memory_format=memory_format)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=0.01)
+
+    def finish(self):
+        if self.device == "cuda":
+            torch.cuda.synchronize()
 
     def train(self):
         self.network.train()
-        order = torch.randperm(len(self.images))
+        order = torch.randperm(len(self.images), device=self.device)
+        self.finish()
         begin = time.perf_counter()
-        for step in range(STEPS):
+        for step in range(STEPS[self.device]):
             batch = order[step * BATCH:(step + 1) * BATCH]
-            logits = self.network(self.images[batch].contiguous(memory_format=self.format))
+            with torch.autocast(self.device, torch.bfloat16, enabled=self.autocast):
+                logits = self.network(self.images[batch].contiguous(memory_format=self.format))
             self.optimizer.zero_grad()
-            nn.functional.cross_entropy(logits, self.labels[batch]).backward()
+            nn.functional.cross_entropy(logits.float(), self.labels[batch]).backward()
             self.optimizer.step()
-        return STEPS * BATCH / (time.perf_counter() - begin)
+        self.finish()
+        return STEPS[self.device] * BATCH / (time.perf_counter() - begin)
 
     def evaluate(self):
         self.network.eval()
@@ -88,8 +98,8 @@ class PyTorch:
 
 
 class Finch:
-    def __init__(self, folder, threads):
-        self.process = subprocess.Popen([PROGRAM, folder, str(threads), "cpu", "turns"], stdin=subprocess.PIPE,
+    def __init__(self, folder, threads, device):
+        self.process = subprocess.Popen([PROGRAM, folder, str(threads), device, "turns"], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
         self.parameters = int(self.process.stdout.readline())
 
@@ -108,7 +118,7 @@ def compare(what, contenders, rounds):
             results[name].append(contenders[name]())
     for name, rates in results.items():
         low, middle, high = statistics.quantiles([a / b for a, b in zip(results["Finch"], rates)], n=4)
-        print(f"{what:10} {name:22} {statistics.median(rates):6.0f} images/s; "
+        print(f"{what:10} {name:32} {statistics.median(rates):6.0f} images/s; "
               f"Finch is {middle:.3f} of it (quartiles {low:.3f} - {high:.3f})", flush=True)
 
 
@@ -116,16 +126,19 @@ def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else "/usr/share/datasets/fashion-mnist"
     threads = int(sys.argv[2]) if len(sys.argv) > 2 else 2
     rounds = int(sys.argv[3]) if len(sys.argv) > 3 else 11
+    device = sys.argv[4] if len(sys.argv) > 4 else "cpu"
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     random.seed(1)
-    finch = Finch(folder, threads)
-    others = {"PyTorch, contiguous": PyTorch(folder, torch.contiguous_format),
-              "PyTorch, channels-last": PyTorch(folder, torch.channels_last)}
+    finch = Finch(folder, threads, device)
+    others = {f"PyTorch, {name}{', bfloat16' if autocast else ''}": PyTorch(folder, memory_format, device, autocast)
+              for name, memory_format in (("contiguous", torch.contiguous_format), ("channels-last", torch.channels_last))
+              for autocast in ((False, True) if device == "cuda" else (False,))}
     for other in others.values():
         parameters = sum(p.numel() for p in other.network.parameters())
         assert parameters == finch.parameters, f"not the same network: {finch.parameters} and {parameters} parameters"
-    print(f"PyTorch {torch.__version__}, {finch.parameters} parameters, batch {BATCH}, {threads} threads, {rounds} rounds")
+    print(f"PyTorch {torch.__version__}, {finch.parameters} parameters, batch {BATCH}, {threads} threads, {device}, "
+          f"{rounds} rounds", flush=True)
     compare("training", {"Finch": lambda: finch.turn("train"), **{n: o.train for n, o in others.items()}},
             rounds)
     compare("evaluation", {"Finch": lambda: finch.turn("evaluate"), **{n: o.evaluate for n, o in others.items()}},
