@@ -129,7 +129,8 @@ Loading loading_for(const Augmentation& augmentation, torch::Device device) {
 }
 
 torch::Tensor plain_images(const ImageSplit& split, std::int64_t first, std::int64_t count) {
-  torch::Tensor images = torch::empty({count, split.channels, split.height, split.width});
+  torch::Tensor images = torch::empty({count, split.channels, split.height, split.width},
+                                      torch::TensorOptions().pinned_memory(torch::cuda::is_available()));
   float* out = images.data_ptr<float>();
   at::parallel_for(0, count, 32, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) plain_image(split, first + i, out + i * split.image_bytes());

@@ -17,10 +17,10 @@ torch::Tensor logits_of(const Classifier& classifier, const ImageSplit& split,
   std::vector<torch::Tensor> logits;
   for (std::int64_t first = 0; first < split.size(); first += kBatch) {
     const std::int64_t count = std::min(kBatch, split.size() - first);
-    logits.push_back(classifier(plain_images(split, first, count)).cpu());
+    logits.push_back(classifier(plain_images(split, first, count)));
     if (progress) progress(static_cast<double>(first + count) / static_cast<double>(split.size()));
   }
-  return torch::cat(logits);
+  return torch::cat(logits).cpu();
 }
 
 double top1(const Classifier& classifier, const ImageSplit& split,

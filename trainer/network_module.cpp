@@ -195,8 +195,10 @@ torch::Tensor NetworkModule::apply(std::size_t index, const std::vector<torch::T
   if (conv == nullptr || !conv->batch_norm) {
     return compute(index, inputs, {.weight = layer.weight, .bias = layer.bias});
   }
-  // With fixed statistics BatchNorm is a factor and a shift, which need no pass of their own.
-  if (!is_training() && !torch::GradMode::is_enabled()) return compute(index, inputs, folded_filter(layer));
+  // With fixed statistics BatchNorm is a factor and a shift, which need no pass of their own; on a GPU they would take
+  // more calls than it does.
+  if (!is_training() && !torch::GradMode::is_enabled() && !device().is_cuda())
+    return compute(index, inputs, folded_filter(layer));
   return torch::batch_norm(compute(index, inputs, {.weight = layer.weight, .bias = layer.bias}), layer.scale,
                            layer.shift, layer.running_mean, layer.running_var, is_training(), momentum_,
                            kBatchNormEpsilon, /*cudnn_enabled=*/false);

@@ -56,6 +56,7 @@ class NetworkModule : public torch::nn::Module {
   // called. Empty: its own again.
   using Forward = std::function<torch::Tensor(const torch::Tensor& images)>;
   void replace_forward(Forward forward) { replaced_forward_ = std::move(forward); }
+  bool forward_is_replaced() const { return static_cast<bool>(replaced_forward_); }
 
   // How much of BatchNorm's running statistics a batch replaces in training mode, 0..1; 0.1 unless set.
   void set_momentum(double momentum) { momentum_ = momentum; }

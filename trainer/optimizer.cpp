@@ -19,7 +19,7 @@ void AdamW::zero_grad() {
   }
 }
 
-void AdamW::step(double learning_rate) {
+void AdamW::update(const auto& learning_rate, const std::optional<torch::Tensor>& skip) {
   const torch::NoGradGuard no_grad;
   for (Group& group : groups_) {
     std::vector<torch::Tensor> tensors, gradients, first_moments, second_moments, steps;
@@ -43,8 +43,17 @@ void AdamW::step(double learning_rate) {
     if (tensors.empty()) continue;
     at::_foreach_add_(steps, 1);
     at::_fused_adamw_(tensors, gradients, first_moments, second_moments, /*max_exp_avg_sqs=*/{}, steps, learning_rate,
-                      kBeta1, kBeta2, group.weight_decay, kEpsilon, /*amsgrad=*/false, /*maximize=*/false);
+                      kBeta1, kBeta2, group.weight_decay, kEpsilon, /*amsgrad=*/false, /*maximize=*/false,
+                      /*grad_scale=*/{}, skip);
   }
+}
+
+void AdamW::step(double learning_rate) {
+  update(learning_rate, {});
+}
+
+void AdamW::step(const torch::Tensor& learning_rate, const torch::Tensor& skip) {
+  update(learning_rate, skip);
 }
 
 AdamW::Parameter* AdamW::find(const torch::Tensor& tensor) {

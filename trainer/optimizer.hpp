@@ -4,6 +4,7 @@
 
 #include <torch/torch.h>
 
+#include <optional>
 #include <vector>
 
 #include "trainer/tensor_file.hpp"
@@ -19,6 +20,8 @@ class AdamW {
   // To nothing: a parameter without a gradient is left alone by the next step, its moments too.
   void zero_grad();
   void step(double learning_rate);
+  // The same for numbers that lie on the parameters' device, float32 []: where `skip` is 1, nothing moves.
+  void step(const torch::Tensor& learning_rate, const torch::Tensor& skip);
 
   // Moments and step counts, named "<parameter>.first_moment", ".second_moment", ".steps"; nothing of a parameter that
   // no step has changed yet. `names`: of the parameters.
@@ -35,6 +38,7 @@ class AdamW {
     double weight_decay = 0;
     std::vector<Parameter> parameters = {};
   };
+  void update(const auto& learning_rate, const std::optional<torch::Tensor>& skip);
   Parameter* find(const torch::Tensor& tensor);  // null: none of the parameters
 
   std::vector<Group> groups_;

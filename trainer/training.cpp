@@ -42,19 +42,23 @@ Training::Training(NetworkModule& module, const ImageSplit& split, torch::Tensor
   module_.move_to(options.device);
   if (live_teacher_) live_teacher_->move_to(options.device);
   module_.train();
+  torch::Tensor& class_weights = options_.loss.class_weights;
+  if (class_weights.defined()) class_weights = class_weights.to(options_.device, torch::kFloat);
 }
 
-std::expected<void, Error> Training::make_step() {
-  const Batch whole = batches_.next();
-  const auto own = group_.own_part(whole);
-  if (!own) return std::unexpected(own.error());
-  const Batch batch = own->on(options_.device);
-  torch::Tensor teacher;
-  if (live_teacher_) {
-    teacher = live_teacher_->answer(batch.images);
-  } else if (soft_targets_.defined()) {
-    teacher = soft_targets_.index({batch.indices, batch.flipped}).to(options_.device, torch::kFloat);
-  }
+// Only what is the same in each step: the share of mixed images is not, nor what a teacher or a constraint does.
+bool Training::can_be_recorded() const {
+  return WorkGraph::can_record(options_.device) && !live_teacher_ && !group_.several() && constraint_ == nullptr &&
+         !options_.augmentation.mixes() && !module_.forward_is_replaced();
+}
+
+torch::Tensor Training::teacher_answer(const Batch& batch) const {
+  if (live_teacher_) return live_teacher_->answer(batch.images);
+  if (!soft_targets_.defined()) return {};
+  return soft_targets_.index({batch.indices, batch.flipped}).to(options_.device, torch::kFloat);
+}
+
+torch::Tensor Training::differentiate(const Batch& batch, const torch::Tensor& teacher, double share) {
   optimizer_.zero_grad();
   const torch::Tensor logits =
       module_.forward(batch.images, live_teacher_ ? live_teacher_->student_observer() : NetworkModule::Observer());
@@ -64,8 +68,43 @@ std::expected<void, Error> Training::make_step() {
     if (const torch::Tensor features = live_teacher_->feature_loss(); features.defined())
       loss = loss + options_.feature_weight * features;
   }
-  loss = share_of(batch, whole) * loss;
+  loss = share * loss;
   loss.backward();
+  return loss.detach();
+}
+
+std::expected<void, Error> Training::make_recorded_step(const Batch& batch) {
+  const torch::Tensor teacher = teacher_answer(batch);
+  if (!recorded_) {
+    const auto floats = torch::TensorOptions(torch::kFloat).device(options_.device);
+    recorded_ = {.graph = std::make_unique<WorkGraph>(options_.device),
+                 .batch = batch.on(options_.device),
+                 .teacher = teacher,
+                 .learning_rate = torch::empty({}, floats),
+                 .loss = torch::empty({}, floats)};
+  }
+  recorded_->batch.images.copy_(batch.images, /*non_blocking=*/true);
+  recorded_->batch.labels.copy_(batch.labels, /*non_blocking=*/true);
+  if (teacher.defined()) recorded_->teacher.copy_(teacher);
+  recorded_->learning_rate.fill_(learning_rate_at(options_.learning_rate, step_, total_steps_));
+  recorded_->graph->run([this] {
+    recorded_->loss.copy_(differentiate(recorded_->batch, recorded_->teacher, /*share=*/1));
+    optimizer_.step(recorded_->learning_rate, recorded_->loss.isfinite().logical_not().to(torch::kFloat));
+  });
+  return check_finite(recorded_->loss.item<double>(), step_, total_steps_);
+}
+
+std::expected<void, Error> Training::make_step() {
+  const Batch whole = batches_.next();
+  if (can_be_recorded()) {
+    if (auto made = make_recorded_step(whole); !made) return made;
+    ++step_;
+    return {};
+  }
+  const auto own = group_.own_part(whole);
+  if (!own) return std::unexpected(own.error());
+  const Batch batch = own->on(options_.device);
+  const torch::Tensor loss = differentiate(batch, teacher_answer(batch), share_of(batch, whole));
   const double mean_loss = group_.sum_gradients(parameters_, loss.item<double>());
   if (auto finite = check_finite(mean_loss, step_, total_steps_); !finite) return finite;
   if (constraint_ != nullptr) constraint_->constrain_gradients();

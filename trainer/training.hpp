@@ -9,6 +9,7 @@
 #include <expected>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "trainer/batch_source.hpp"
@@ -19,6 +20,7 @@
 #include "trainer/optimizer.hpp"
 #include "trainer/process_group.hpp"
 #include "trainer/weight_constraint.hpp"
+#include "trainer/work_graph.hpp"
 
 namespace finch::trainer {
 
@@ -55,6 +57,20 @@ class Training {
   std::expected<void, Error> make_step();
 
  private:
+  // What a step's work reads and writes on a GPU, the same tensors each time.
+  struct Recorded {
+    std::unique_ptr<WorkGraph> graph;
+    Batch batch;
+    torch::Tensor teacher;              // float32 [N, classes], or undefined
+    torch::Tensor learning_rate, loss;  // float32 []
+  };
+
+  bool can_be_recorded() const;
+  torch::Tensor teacher_answer(const Batch& batch) const;
+  // Gradients of the loss times `share`; gives that loss, float32 [].
+  torch::Tensor differentiate(const Batch& batch, const torch::Tensor& teacher, double share);
+  std::expected<void, Error> make_recorded_step(const Batch& batch);
+
   NetworkModule& module_;
   torch::Tensor soft_targets_;
   std::unique_ptr<LiveTeacher> live_teacher_;
@@ -66,6 +82,7 @@ class Training {
   std::vector<torch::Tensor> parameters_;  // that learn, the live teacher's translations included
   AdamW optimizer_;
   const WeightConstraint* constraint_ = nullptr;
+  std::optional<Recorded> recorded_;
 };
 
 // Error: the loss is infinite or no number, which no later step would mend.

@@ -11,6 +11,7 @@
 #include "trainer/quantize.hpp"
 #include "trainer/supernet_training.hpp"
 #include "trainer/teacher.hpp"
+#include "trainer/work_graph.hpp"
 
 namespace finch::trainer {
 namespace {
@@ -152,6 +153,51 @@ TEST_F(GpuTest, TrainsASupernetAndGoesOnFromItsCheckpoint) {
   EXPECT_TRUE(subnet.module->device().is_cuda());
   recalibrate(*subnet.module, data_.train, 160);
   EXPECT_GE(accuracy(*subnet.module), 0.9);
+}
+
+TEST_F(GpuTest, PlaysWhatWasRecorded) {
+  ASSERT_TRUE(WorkGraph::can_record(gpu_));
+  torch::Tensor sum = torch::zeros({}, gpu_), summand = torch::ones({}, gpu_);
+  WorkGraph graph(gpu_);
+  for (int i = 0; i < 10; ++i) {
+    summand.fill_(i);
+    graph.run([&] { sum += summand * 2; });
+  }
+  EXPECT_TRUE(graph.played());
+  EXPECT_EQ(sum.item<float>(), 90);
+}
+
+TEST_F(GpuTest, DoesAsItIsWhatCannotBeRecorded) {
+  torch::Tensor sum = torch::zeros({}, gpu_);
+  WorkGraph graph(gpu_);
+  for (int i = 0; i < 10; ++i) graph.run([&] { sum += sum.item<float>() + 1; });
+  EXPECT_FALSE(graph.played());
+  EXPECT_EQ(sum.item<float>(), 1023);
+}
+
+TEST_F(GpuTest, RecordedStepsAreThoseOfTheProcessor) {
+  for (const char* name : {"mobilenet", "shufflenet"}) {
+    const auto space = search::make_search_space({name, {1, kSampleSize, kSampleSize}, kSampleClasses}).value();
+    std::vector<double> accuracies;
+    for (const torch::Device device : {torch::Device(torch::kCPU), gpu_}) {
+      torch::manual_seed(1);
+      NetworkModule network(space->decode(space->smallest()).value(), data_.mean, data_.stddev);
+      Training training(network, data_.train, soft_targets(), options(20, device));
+      ASSERT_TRUE(run(training, [](double) {}));
+      accuracies.push_back(accuracy(network));
+    }
+    EXPECT_NEAR(accuracies[1], accuracies[0], 0.1) << name;
+  }
+}
+
+TEST_F(GpuTest, StopsARecordedTrainingThatDiverges) {
+  NetworkModule network = module();
+  TrainingOptions wild = options(20, gpu_);
+  wild.learning_rate = 1e30;
+  Training training(network, data_.train, soft_targets(), wild);
+  const auto ran = run(training, [](double) {});
+  ASSERT_FALSE(ran);
+  EXPECT_THAT(ran.error().message, testing::HasSubstr("the training diverged"));
 }
 
 // One process is all that one GPU allows; more need more GPUs.

@@ -35,6 +35,22 @@ TEST(AdamW, StepsAsLibTorchsOwn) {
   for (std::size_t i = 0; i < own.size(); ++i) EXPECT_TRUE(torch::allclose(own[i], reference[i], 1e-5, 1e-6)) << i;
 }
 
+TEST(AdamW, TakesItsNumbersFromTensorsAndSkipsAStep) {
+  const auto own = parameters(1), other = parameters(1);
+  AdamW with_tensors(own, 0.1), with_numbers(other, 0.1);
+  const torch::Tensor rate = torch::tensor(0.05F);
+  set_gradients(own, 1);
+  set_gradients(other, 1);
+  with_tensors.step(rate, /*skip=*/torch::tensor(0.0F));
+  with_numbers.step(0.05);
+  for (std::size_t i = 0; i < own.size(); ++i) EXPECT_TRUE(torch::allclose(own[i], other[i], 1e-6, 1e-7)) << i;
+
+  const torch::Tensor before = own[0].detach().clone();
+  torch::Tensor(own[0]).mutable_grad().fill_(NAN);
+  with_tensors.step(rate, /*skip=*/torch::tensor(1.0F));
+  EXPECT_TRUE(torch::equal(own[0], before));
+}
+
 TEST(AdamW, LeavesAloneWhatHasNoGradient) {
   const auto own = parameters(1);
   const torch::Tensor before = own[0].detach().clone();
