@@ -3,6 +3,7 @@
 #include <format>
 #include <set>
 
+#include "trainer/channel_padding.hpp"
 #include "trainer/quantization_plan.hpp"
 #include "trainer/tflite_writer.hpp"
 
@@ -55,7 +56,9 @@ std::expected<std::string, Error> export_int8(const search::Network& network, co
                                               OnnxMetadata metadata, std::string_view format) {
   metadata.float_layers = quantized.report.float_layers;
   if (format == kOnnx) {
-    return write_quantized_onnx(network, quantized.weights, quantized.plan, metadata, BatchDimension::dynamic);
+    const auto padded = pad_depthwise_channels(network, quantized.weights);
+    if (!padded) return std::unexpected(padded.error());
+    return write_quantized_onnx(padded->network, padded->weights, quantized.plan, metadata, BatchDimension::dynamic);
   }
   if (format != kTflite) return std::unexpected(unknown_format(format));
   std::set<std::int32_t> float_layers;

@@ -1,6 +1,6 @@
-// Writes random networks of the mobilenet space as fp32 and int8 ONNX files, spread over the MACs that the space holds
-// at three image sizes: NAME.fp32.onnx and NAME.int8.onnx, and on stdout a line "NAME MACS" each.
-//   build/release/bin/export_networks FOLDER
+// Writes random networks of the mobilenet space as fp32 and int8 files, spread over the MACs that the space holds at
+// three image sizes: NAME.fp32.onnx and NAME.int8.onnx, or .tflite, and on stdout a line "NAME MACS" each.
+//   build/release/bin/export_networks FOLDER [onnx|tflite]
 #include <torch/torch.h>
 
 #include <cmath>
@@ -42,7 +42,7 @@ std::map<int, search::Network> networks_by_macs(const search::SearchSpace& space
   return networks;
 }
 
-void write_networks(const std::filesystem::path& folder, const search::TensorShape& image) {
+void write_networks(const std::filesystem::path& folder, const search::TensorShape& image, std::string_view format) {
   const auto space = *search::make_search_space({.image = image, .classes = 10});
   const ImageSplit calibration_set = noise(image);
   for (auto& [doubling, network] : networks_by_macs(*space)) {
@@ -51,13 +51,13 @@ void write_networks(const std::filesystem::path& folder, const search::TensorSha
     torch::manual_seed(1);
     NetworkModule module(network, std::vector<float>(channels, 0.5F), std::vector<float>(channels, 0.25F));
     const std::string precisions[] = {"fp32", "int8"};
-    const auto exported = export_models(module, calibration_set, {},
-                                        {.space = "mobilenet", .genotype = {}, .campaign = {}, .class_names = {}},
-                                        precisions, [](double) {});
+    const auto exported = export_models(
+        module, calibration_set, {}, {.space = "mobilenet", .genotype = {}, .campaign = {}, .class_names = {}},
+        precisions, [](double) {}, format);
     if (!exported) throw std::runtime_error(exported.error().message);
     const std::string name = std::format("{}px-{}", image.height, doubling);
     for (const ExportedModel& model : exported->models) {
-      std::ofstream file(folder / std::format("{}.{}.onnx", name, model.precision), std::ios::binary);
+      std::ofstream file(folder / std::format("{}.{}.{}", name, model.precision, format), std::ios::binary);
       if (!(file << model.bytes)) throw std::runtime_error("cannot write into " + folder.string());
     }
     std::cout << name << ' ' << macs << std::endl;
@@ -68,14 +68,14 @@ void write_networks(const std::filesystem::path& folder, const search::TensorSha
 }  // namespace finch::trainer
 
 int main(int count, char** arguments) {
-  if (count != 2) {
-    std::cerr << "usage: export_networks FOLDER\n";
+  if (count != 2 && count != 3) {
+    std::cerr << "usage: export_networks FOLDER [onnx|tflite]\n";
     return 2;
   }
   try {
     for (const finch::search::TensorShape& image :
          {finch::search::TensorShape{1, 28, 28}, {3, 32, 32}, {3, 224, 224}}) {
-      finch::trainer::write_networks(arguments[1], image);
+      finch::trainer::write_networks(arguments[1], image, count == 3 ? arguments[2] : finch::trainer::kOnnx);
     }
   } catch (const std::exception& error) {
     std::cerr << error.what() << '\n';
