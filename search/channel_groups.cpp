@@ -3,26 +3,12 @@
 #include <algorithm>
 #include <format>
 #include <map>
-#include <numeric>
 #include <utility>
+
+#include "search/disjoint_sets.hpp"
 
 namespace finch::search {
 namespace {
-
-// Disjoint sets (Tarjan 1975) with path halving.
-class DisjointSets {
- public:
-  explicit DisjointSets(std::size_t size) : parent_(size) { std::iota(parent_.begin(), parent_.end(), 0U); }
-
-  std::size_t find(std::size_t item) {
-    while (parent_[item] != item) item = parent_[item] = parent_[parent_[item]];
-    return item;
-  }
-  void unite(std::size_t a, std::size_t b) { parent_[find(b)] = find(a); }
-
- private:
-  std::vector<std::size_t> parent_;
-};
 
 std::int64_t channels_of(const Network& network, std::int32_t node) {
   return network.nodes[static_cast<std::size_t>(node)].shape.channels;

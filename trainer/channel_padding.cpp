@@ -1,9 +1,9 @@
 #include "trainer/channel_padding.hpp"
 
 #include <algorithm>
-#include <numeric>
 #include <vector>
 
+#include "search/disjoint_sets.hpp"
 #include "trainer/check_weights.hpp"
 
 namespace finch::trainer {
@@ -11,73 +11,63 @@ namespace {
 
 namespace ir = finch::search;
 
-constexpr std::int64_t kLanes = 16;  // bytes of the vectors that MLAS' depthwise kernels load
+constexpr std::int64_t kLanes = 16;  // channels that ONNX Runtime's depthwise kernels (MLAS) take at once
 
 bool depthwise(const ir::Convolution& convolution, std::int64_t in_channels) {
   return convolution.groups > 1 && convolution.groups == in_channels && convolution.out_channels == in_channels;
 }
 
-// By node: how many channels it is to have. Nodes whose channels correspond one to one are a set and get as many.
+// Nodes whose channels correspond one to one are a set, and get as many channels.
 class Widths {
  public:
   explicit Widths(const ir::Network& network)
-      : network_(network),
-        parent_(network.nodes.size()),
-        fixed_(network.nodes.size()),
-        depthwise_(network.nodes.size()) {
-    std::iota(parent_.begin(), parent_.end(), 0U);
-    for (std::size_t i = 0; i < network.nodes.size(); ++i) {
+      : network_(network), sets_(network.nodes.size()), fixed_(network.nodes.size()), depthwise_(network.nodes.size()) {
+    for (std::size_t i = 0; i < network.nodes.size(); ++i)
       std::visit([&](const auto& operation) { tie(i, operation); }, network.nodes[i].operation);
-    }
     fixed_.front() = fixed_.back() = true;
   }
 
+  // By node: how many channels it is to have.
   std::vector<std::int64_t> padded() {
-    std::vector<bool> fixed(parent_.size()), wanted(parent_.size());
-    for (std::size_t i = 0; i < parent_.size(); ++i) {
-      if (fixed_[i]) fixed[set_of(i)] = true;
-      if (depthwise_[i]) wanted[set_of(i)] = true;
+    std::vector<bool> fixed(fixed_.size()), wanted(fixed_.size());  // by set
+    for (std::size_t i = 0; i < fixed_.size(); ++i) {
+      if (fixed_[i]) fixed[sets_.find(i)] = true;
+      if (depthwise_[i]) wanted[sets_.find(i)] = true;
     }
     std::vector<std::int64_t> widths;
-    for (std::size_t i = 0; i < parent_.size(); ++i) {
+    for (std::size_t i = 0; i < fixed_.size(); ++i) {
       const std::int64_t channels = network_.nodes[i].shape.channels;
-      const bool pad = wanted[set_of(i)] && !fixed[set_of(i)];
+      const bool pad = wanted[sets_.find(i)] && !fixed[sets_.find(i)];
       widths.push_back(pad ? (channels + kLanes - 1) / kLanes * kLanes : channels);
     }
     return widths;
   }
 
  private:
-  std::size_t set_of(std::size_t i) {
-    while (parent_[i] != i) i = parent_[i] = parent_[parent_[i]];
-    return i;
-  }
   std::size_t input(std::size_t i) const { return static_cast<std::size_t>(network_.nodes[i].inputs.front()); }
+  void unite_with_inputs(std::size_t i) {
+    for (const std::int32_t from : network_.nodes[i].inputs) sets_.unite(i, static_cast<std::size_t>(from));
+  }
+  void fix_with_inputs(std::size_t i) {
+    fixed_[i] = true;
+    for (const std::int32_t from : network_.nodes[i].inputs) fixed_[static_cast<std::size_t>(from)] = true;
+  }
 
   void tie(std::size_t i, const ir::Convolution& convolution) {
     depthwise_[i] = depthwise(convolution, network_.nodes[input(i)].shape.channels);
-    if (depthwise_[i]) {
-      parent_[set_of(i)] = set_of(input(i));
-    } else if (convolution.groups > 1) {
-      fixed_[i] = fixed_[input(i)] = true;
-    }
+    if (depthwise_[i]) return unite_with_inputs(i);
+    if (convolution.groups > 1) fix_with_inputs(i);
   }
   void tie(std::size_t, const ir::Input&) {}
   void tie(std::size_t, const ir::Linear&) {}
-  void tie(std::size_t i, const ir::ChannelSlice&) { fixed_[i] = fixed_[input(i)] = true; }
-  void tie(std::size_t i, const ir::ChannelShuffle&) { fixed_[i] = fixed_[input(i)] = true; }
-  void tie(std::size_t i, const ir::Concat&) {
-    fixed_[i] = true;
-    for (const std::int32_t part : network_.nodes[i].inputs) fixed_[static_cast<std::size_t>(part)] = true;
-  }
-  void tie(std::size_t i, const auto&) {
-    for (const std::int32_t from : network_.nodes[i].inputs)
-      parent_[set_of(i)] = set_of(static_cast<std::size_t>(from));
-  }
+  void tie(std::size_t i, const ir::ChannelSlice&) { fix_with_inputs(i); }
+  void tie(std::size_t i, const ir::ChannelShuffle&) { fix_with_inputs(i); }
+  void tie(std::size_t i, const ir::Concat&) { fix_with_inputs(i); }
+  void tie(std::size_t i, const auto&) { unite_with_inputs(i); }
 
   const ir::Network& network_;
-  std::vector<std::size_t> parent_;  // disjoint sets of nodes
-  std::vector<bool> fixed_, depthwise_;
+  ir::DisjointSets sets_;
+  std::vector<bool> fixed_, depthwise_;  // by node
 };
 
 // [out, in, pixels] with zeros behind.
