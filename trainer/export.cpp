@@ -31,7 +31,7 @@ std::expected<ExportedModels, Error> export_models(NetworkModule& module, const 
       bytes = export_fp32(module.network(), weights, metadata, format);
     } else if (precision == "int8") {
       auto ranges = calibrate(module, calibration_set, calibration, progress);
-      auto plan = plan_quantization(module.network(), ranges, {}, weights.mean, weights.stddev);
+      auto plan = plan_quantization(module.network(), ranges, layers_of_image(module.network()));
       if (!plan) return std::unexpected(plan.error());
       bytes = export_int8(module.network(),
                           {.weights = weights, .plan = std::move(*plan), .ranges = std::move(ranges), .report = {}},
@@ -54,18 +54,18 @@ std::expected<std::string, Error> export_fp32(const search::Network& network, co
 
 std::expected<std::string, Error> export_int8(const search::Network& network, const QuantizedNetwork& quantized,
                                               OnnxMetadata metadata, std::string_view format) {
-  metadata.float_layers = quantized.report.float_layers;
+  std::set<std::int32_t> float_layers;
+  for (std::size_t i = 0; i < network.nodes.size(); ++i) {
+    if (!is_layer(network.nodes[i]) || !quantized.plan.nodes[i].floating) continue;
+    float_layers.insert(static_cast<std::int32_t>(i));
+    metadata.float_layers.push_back(network.nodes[i].name);
+  }
   if (format == kOnnx) {
     const auto padded = pad_depthwise_channels(network, quantized.weights);
     if (!padded) return std::unexpected(padded.error());
     return write_quantized_onnx(padded->network, padded->weights, quantized.plan, metadata, BatchDimension::dynamic);
   }
   if (format != kTflite) return std::unexpected(unknown_format(format));
-  std::set<std::int32_t> float_layers;
-  for (std::size_t i = 0; i < network.nodes.size(); ++i) {
-    if (is_layer(network.nodes[i]) && quantized.plan.nodes[i].floating)
-      float_layers.insert(static_cast<std::int32_t>(i));
-  }
   return write_quantized_tflite(network, quantized.weights, quantized.ranges, float_layers, metadata,
                                 BatchDimension::dynamic);
 }

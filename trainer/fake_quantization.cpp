@@ -60,7 +60,7 @@ struct FakeQuantization::Pass {
     std::vector<torch::Tensor> inputs;
     for (const std::int32_t from : node(i).inputs) {
       const auto at = static_cast<std::size_t>(from);
-      const bool floats = plan.nodes[i].image || (plan.nodes[i].floating && plan.nodes[at].floating);
+      const bool floats = plan.nodes[i].floating && plan.nodes[at].floating;
       inputs.push_back(floats ? as_floats[at] : rounded(at));
     }
     return inputs;
@@ -103,7 +103,7 @@ struct FakeQuantization::Pass {
 torch::Tensor FakeQuantization::forward(const torch::Tensor& images) const {
   const std::size_t count = plan_.nodes.size();
   Pass pass{module_, plan_, std::vector<torch::Tensor>(count), std::vector<torch::Tensor>(count)};
-  pass.as_floats[0] = images.to(module_.device());
+  pass.finish(0, images.to(module_.device()));
   for (std::size_t i = 1; i < count; ++i) pass.compute(i);
   const bool linear = std::holds_alternative<search::Linear>(module_.network().nodes.back().operation);
   // A linear layer's logits are floats.

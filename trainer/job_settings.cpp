@@ -141,6 +141,7 @@ protocol::QuantizationReport quantization_message(const QuantizationReport& repo
   message.set_trained(report.trained);
   message.mutable_float_layers()->Add(report.float_layers.begin(), report.float_layers.end());
   message.set_layers(report.layers);
+  message.set_image_layers(report.image_layers);
   return message;
 }
 

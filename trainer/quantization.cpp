@@ -61,21 +61,6 @@ bool is_shifted_by_three(const Quantization& quantization) {
   return quantization.zero_point > 0 && quantization.scale == 3 / static_cast<float>(quantization.zero_point);
 }
 
-ImageQuantization quantize_normalized(std::span<const float> mean, std::span<const float> stddev) {
-  float low = 0, high = 0;
-  for (std::size_t c = 0; c < mean.size(); ++c) {
-    low = std::min(low, -mean[c] / stddev[c]);
-    high = std::max(high, (1 - mean[c]) / stddev[c]);
-  }
-  ImageQuantization result{.scale = {}, .zero_point = {}, .shared = quantization_of({low, high})};
-  for (std::size_t c = 0; c < mean.size(); ++c) {
-    result.scale.push_back(result.shared.scale * stddev[c]);
-    result.zero_point.push_back(
-        saturate(static_cast<float>(result.shared.zero_point) - mean[c] / (stddev[c] * result.shared.scale)));
-  }
-  return result;
-}
-
 QuantizedLayer quantize_layer(const LayerWeights& layer, float input_scale) {
   constexpr float kGreatestWeight = 127;
   constexpr float kGreatestBias = 1 << 30;  // leaves room for the sum of products

@@ -38,15 +38,6 @@ float lowest_relevant(search::ActivationKind kind);
 std::optional<Quantization> shifted_by_three(float high);
 bool is_shifted_by_three(const Quantization& quantization);
 
-// (x - mean) / stddev of images in [0, 1]: taken with the scale and zero point of their channel, the integers of all
-// channels have one shared meaning.
-struct ImageQuantization {
-  std::vector<float> scale;
-  std::vector<std::uint8_t> zero_point;
-  Quantization shared;
-};
-ImageQuantization quantize_normalized(std::span<const float> mean, std::span<const float> stddev);
-
 // Symmetric, one scale an output channel.
 struct QuantizedLayer {
   std::vector<std::int8_t> weight;  // [out, ...]

@@ -9,6 +9,18 @@ namespace {
 
 using search::ActivationKind;
 
+bool prepares_images(const search::Node& node) {
+  return std::holds_alternative<search::Normalize>(node.operation) ||
+         std::holds_alternative<search::Resize>(node.operation);
+}
+
+// The image itself, or normalised and resized.
+bool is_image(const search::Network& network, std::size_t i) {
+  const search::Node& node = network.nodes[i];
+  if (node.inputs.empty()) return true;
+  return prepares_images(node) && is_image(network, static_cast<std::size_t>(node.inputs[0]));
+}
+
 class Planner {
  public:
   Planner(const search::Network& network, std::span<const ActivationRange> ranges,
@@ -20,8 +32,7 @@ class Planner {
     }
   }
 
-  std::expected<QuantizationPlan, Error> plan(std::span<const float> mean, std::span<const float> stddev) {
-    plan_.image = quantize_normalized(mean, stddev);
+  std::expected<QuantizationPlan, Error> plan() {
     for (std::size_t i = 0; i < network_.nodes.size(); ++i) {
       if (auto good = find_images(i); !good) return std::unexpected(good.error());
     }
@@ -39,19 +50,15 @@ class Planner {
   }
   bool stays_float(std::size_t i) const { return float_layers_.contains(static_cast<std::int32_t>(i)); }
 
-  // The image's quantization does the normalisation: it must be reached through nothing but resizing.
   std::expected<void, Error> find_images(std::size_t i) {
-    const bool normalize = std::holds_alternative<search::Normalize>(node(i).operation);
-    const bool resize = std::holds_alternative<search::Resize>(node(i).operation);
-    const bool from_image = !node(i).inputs.empty() && input(i).image;
-    if ((normalize || resize) && !from_image) {
+    const bool image = is_image(network_, i);
+    if (prepares_images(node(i)) && !image) {
       return std::unexpected(
           Error{std::format("int8 export: node '{}' ({}) works on features; only images can be "
                             "normalised and resized",
                             node(i).name, search::operation_name(node(i).operation))});
     }
-    planned(i).image = node(i).inputs.empty() || normalize || resize;
-    planned(i).normalized = normalize || (from_image && resize && input(i).normalized);
+    planned(i).floating = image;
     const auto [low, high] = ranges_[i];
     if (!std::isfinite(low) || !std::isfinite(high) || low > high) {
       return std::unexpected(
@@ -71,7 +78,7 @@ class Planner {
     for (std::size_t i = 0; i < network_.nodes.size(); ++i) {
       if (is_layer(node(i))) {
         planned(i).floating = stays_float(i);
-      } else if (!planned(i).image) {
+      } else if (!planned(i).floating) {
         planned(i).floating = read_as_floats[i] && std::ranges::all_of(node(i).inputs, [&](std::int32_t from) {
                                 return planned(static_cast<std::size_t>(from)).floating;
                               });
@@ -90,7 +97,6 @@ class Planner {
   void choose_integers(std::size_t i) {
     PlannedNode& here = planned(i);
     const auto set = [&](const Quantization& quantization) { here.integers = {quantization, quantization}; };
-    if (here.image) return set(here.normalized ? plan_.image.shared : kUnit);
     if (here.taken_over) return;
     if (!here.floating) {
       // What only moves integers keeps their meaning.
@@ -142,9 +148,18 @@ bool is_layer(const search::Node& node) {
 
 std::expected<QuantizationPlan, Error> plan_quantization(const search::Network& network,
                                                          std::span<const ActivationRange> ranges,
-                                                         const std::set<std::int32_t>& float_layers,
-                                                         std::span<const float> mean, std::span<const float> stddev) {
-  return Planner(network, ranges, float_layers).plan(mean, stddev);
+                                                         const std::set<std::int32_t>& float_layers) {
+  return Planner(network, ranges, float_layers).plan();
+}
+
+std::set<std::int32_t> layers_of_image(const search::Network& network) {
+  std::set<std::int32_t> layers;
+  for (std::size_t i = 0; i < network.nodes.size(); ++i) {
+    const search::Node& node = network.nodes[i];
+    if (is_layer(node) && is_image(network, static_cast<std::size_t>(node.inputs[0])))
+      layers.insert(static_cast<std::int32_t>(i));
+  }
+  return layers;
 }
 
 }  // namespace finch::trainer

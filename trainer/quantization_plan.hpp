@@ -18,9 +18,7 @@
 namespace finch::trainer {
 
 struct PlannedNode {
-  bool image = false;       // nothing but normalisation and resizing lies between the image and it
-  bool normalized = false;  // of an image: its values are
-  bool floating = false;    // computed in fp32; readers that need integers get them by `integers`
+  bool floating = false;  // computed in fp32; readers that need integers get them by `integers`
   // Integers of the node's value: real values are written in one quantization and read in another. Of the last node:
   // none, it gives floats.
   Saturation integers{kUnit, kUnit};
@@ -33,18 +31,20 @@ struct PlannedNode {
 
 struct QuantizationPlan {
   std::vector<PlannedNode> nodes;  // by node index
-  ImageQuantization image;         // of the normalised image
 };
 
 // `ranges`: by node. `float_layers`: convolutions and linear layers that stay fp32; what lies between two of them and
-// is read by nothing else does too. Errors: features that are normalised or resized, a range that is not finite or
-// empty. REQUIRES: ranges.size() == network.nodes.size(); mean and stddev hold a value for each channel.
+// is read by nothing else does too. The image is normalised and resized in fp32. Errors: features that are normalised
+// or resized, a range that is not finite or empty. REQUIRES: ranges.size() == network.nodes.size().
 std::expected<QuantizationPlan, Error> plan_quantization(const search::Network& network,
                                                          std::span<const ActivationRange> ranges,
-                                                         const std::set<std::int32_t>& float_layers,
-                                                         std::span<const float> mean, std::span<const float> stddev);
+                                                         const std::set<std::int32_t>& float_layers);
 
 // Convolutions and linear layers: those whose weights are quantized, and which may stay fp32.
 bool is_layer(const search::Node& node);
+
+// The layers that read the image with nothing but normalisation and resizing between. Their few input channels leave
+// integer kernels nothing to gain: files that are deployed keep them in fp32.
+std::set<std::int32_t> layers_of_image(const search::Network& network);
 
 }  // namespace finch::trainer

@@ -50,8 +50,9 @@ class Quantizer {
   bool enough() const { return result_.report.fp32_top1 - result_.report.int8_top1 <= options_.allowed_drop; }
 
   // Makes the module so quantized the result if it is better than the one so far.
-  std::expected<double, Error> take(const NetworkModule& module, const std::set<std::int32_t>& float_layers) {
-    auto plan = plan_quantization(module.network(), ranges_, float_layers, module.mean(), module.stddev());
+  std::expected<double, Error> take(const NetworkModule& module, std::set<std::int32_t> float_layers) {
+    float_layers.merge(layers_of_image(module.network()));
+    auto plan = plan_quantization(module.network(), ranges_, float_layers);
     if (!plan) return std::unexpected(plan.error());
     const FakeQuantization fake(module, *plan);
     const double accuracy =
@@ -117,7 +118,8 @@ std::expected<QuantizedNetwork, Error> quantize(NetworkModule& module, const Dat
                                                 const ProgressReport& progress) {
   auto quantized = Quantizer(module, dataset, options).run(soft_targets, progress);
   if (!quantized) return quantized;
-  quantized->report.layers = std::ranges::count_if(module.network().nodes, is_layer);
+  quantized->report.image_layers = std::ssize(layers_of_image(module.network()));
+  quantized->report.layers = std::ranges::count_if(module.network().nodes, is_layer) - quantized->report.image_layers;
   return quantized;
 }
 

@@ -25,7 +25,7 @@ struct QuantizeOptions {
   bool mixed_precision = true;         // whether layers may stay fp32
 };
 
-// Top-1, 0..1, on the validation split where nothing else is said.
+// Top-1, 0..1, on the validation split where nothing else is said. "All layers": but for those of the image.
 struct QuantizationReport {
   double fp32_top1 = 0;
   double ptq_top1 = 0;                    // calibrated only, all layers int8
@@ -33,8 +33,9 @@ struct QuantizationReport {
   double int8_top1 = 0;                   // of the result
   bool trained = false;                   // the result's weights are those of the training with fake quantization
   std::optional<double> test_top1;        // of the result on the test split; nothing: there is none
-  std::vector<std::string> float_layers;  // that stay fp32 in the result, the most sensitive first
-  std::int64_t layers = 0;                // convolutions and linear layers in all
+  std::vector<std::string> float_layers;  // that stay fp32 in the result for its accuracy, the most sensitive first
+  std::int64_t layers = 0;                // convolutions and linear layers, but for those that read the image
+  std::int64_t image_layers = 0;          // layers_of_image(), which stay fp32
 };
 
 // What write_quantized_onnx() and write_quantized_tflite() take.

@@ -18,8 +18,7 @@ namespace {
 
 using Edge = OnnxGraph::Edge;
 
-// What a node has given: floats, integers that stand for reals, or both. An image's floats are still to be normalised
-// where the plan says so; its quantization does it.
+// What a node has given: floats, integers that stand for reals, or both.
 struct Value {
   Edge floats, integers;  // empty: not there
 };
@@ -72,9 +71,7 @@ class QuantizedWriter {
   const Edge& integers(std::size_t i) {
     Value& value = values_[i];
     if (value.integers.empty()) {
-      const std::string name = value.floats + ".quantized";
-      value.integers = plan_.nodes[i].normalized ? normalized(name, value.floats)
-                                                 : quantize(name, value.floats, plan_.nodes[i].integers.written);
+      value.integers = quantize(value.floats + ".quantized", value.floats, plan_.nodes[i].integers.written);
     }
     return value.integers;
   }
@@ -100,43 +97,25 @@ class QuantizedWriter {
     return channels == 1 ? graph_.leaky_relu(name + ".kept", real, 1) : real;
   }
 
-  // One pass over the image does both: the integers of channel c, taken with its own scale and zero point, are the
-  // normalised values in a scale and zero point that all channels share. So a padded zero is a normalised zero.
-  Edge normalized(const std::string& name, const Edge& image) {
-    const OnnxGraph::Dimensions channels = {static_cast<std::int64_t>(plan_.image.scale.size())};
-    const Edge scale = graph_.constant(name + ".scale", plan_.image.scale, channels);
-    const Edge zero_point =
-        graph_.constant(name + ".zero_point", std::span<const std::uint8_t>(plan_.image.zero_point), channels);
-    return graph_.quantize(name, image, scale, zero_point);
-  }
-
   // The float result of node i: it stays so for readers of floats, and is rounded for an activation that this does.
   void finish(std::size_t i, const Edge& result) {
     const PlannedNode& planned = plan_.nodes[i];
     const std::size_t of = planned.takes_over.value_or(i);
     values_[of].floats = result;
-    const bool rounded = planned.takes_over || !(planned.floating || planned.image);
+    const bool rounded = planned.takes_over || !planned.floating;
     graph_.expect(rounded ? integers(of) : result,
                   {OnnxGraph::kBatch, node(i).shape.channels, node(i).shape.height, node(i).shape.width});
   }
 
   void append(std::size_t i) {
-    if (plan_.nodes[i].image || plan_.nodes[i].floating) return append_float(i);
+    if (plan_.nodes[i].floating) return append_float(i);
     std::visit([&](const auto& operation) { append(i, operation); }, node(i).operation);
   }
 
   void append_float(std::size_t i) {
-    // Normalisation and interpolation are both linear: their order does not matter.
-    if (std::holds_alternative<search::Normalize>(node(i).operation)) {
-      values_[i].floats = values_[input(i)].floats;
-      return;
-    }
     std::vector<Edge> inputs;
-    for (std::size_t which = 0; which < node(i).inputs.size(); ++which) {
-      const std::size_t from = input(i, which);
-      inputs.push_back(plan_.nodes[i].image ? values_[from].floats
-                                            : floats(from, std::format("{}.{}", node(i).name, which)));
-    }
+    for (std::size_t which = 0; which < node(i).inputs.size(); ++which)
+      inputs.push_back(floats(input(i, which), std::format("{}.{}", node(i).name, which)));
     finish(i, float_operators_.append(i, inputs));
   }
 

@@ -18,11 +18,13 @@ std::expected<std::vector<LayerSensitivity>, Error> layer_sensitivities(
   for (std::size_t i = 0; i < module.network().nodes.size(); ++i) {
     if (is_layer(module.network().nodes[i])) layers.insert(static_cast<std::int32_t>(i));
   }
+  const std::set<std::int32_t> of_image = layers_of_image(module.network());
   std::vector<LayerSensitivity> sensitivities;
   for (const std::int32_t layer : layers) {
+    if (of_image.contains(layer)) continue;
     std::set<std::int32_t> others = layers;
     others.erase(layer);
-    auto plan = plan_quantization(module.network(), ranges, others, module.mean(), module.stddev());
+    auto plan = plan_quantization(module.network(), ranges, others);
     if (!plan) return std::unexpected(plan.error());
     const torch::Tensor logits = FakeQuantization(module, std::move(*plan)).forward(images).to(torch::kDouble);
     const torch::Tensor divergence = (truth.exp() * (truth - torch::log_softmax(logits, 1))).sum(1).mean();

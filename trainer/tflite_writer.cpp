@@ -60,8 +60,7 @@ class Writer {
         float_layers_(float_layers),
         graph_(batch),
         edges_(network.nodes.size(), kMissing),
-        converted_(network.nodes.size(), kMissing),
-        images_(network.nodes.size(), Image::no) {}
+        converted_(network.nodes.size(), kMissing) {}
 
   std::expected<std::string, Error> write(const OnnxMetadata& metadata) {
     const std::size_t last = network_.nodes.size() - 1;
@@ -90,7 +89,6 @@ class Writer {
 
  private:
   static constexpr Edge kMissing = -1;
-  enum class Image { no, plain, normalized };  // whether a value is the image
 
   const search::Node& node(std::size_t i) const { return network_.nodes[i]; }
   std::size_t source(std::size_t i, std::size_t which = 0) const {
@@ -114,21 +112,9 @@ class Writer {
     Edge& converted = converted_[from];
     if (converted == kMissing) {
       converted = graph_.convert(node(from).name + (integers ? ".quantized" : ".real"), edges_[from],
-                                 integers ? Type(int8_of(integers_of(from))) : std::nullopt);
+                                 integers ? Type(int8_of(quantization_of((*ranges_)[from]))) : std::nullopt);
     }
     return converted;
-  }
-  // Of a float value.
-  Quantization integers_of(std::size_t i) const {
-    switch (images_[i]) {
-      case Image::plain:
-        return kUnit;
-      case Image::normalized:
-        return quantize_normalized(weights_.mean, weights_.stddev).shared;
-      case Image::no:
-        return quantization_of((*ranges_)[i]);
-    }
-    std::unreachable();
   }
   // Of node i's output, when it has a range of its own.
   Type type(std::size_t i) const {
@@ -171,10 +157,9 @@ class Writer {
 
   void append(std::size_t i, const search::Input& operation) {
     edges_[i] = graph_.input(node(i).name, operation.shape);
-    images_[i] = Image::plain;
   }
 
-  // In float also with ranges: integers that mean another thing in each channel are unknown to the format.
+  // In float also with ranges.
   void append(std::size_t i, const search::Normalize&) {
     const std::string& name = node(i).name;
     std::vector<float> factor, offset;
@@ -187,11 +172,9 @@ class Writer {
                                    graph_.constant(name + ".factor", std::span<const float>(factor), channels), {});
     edges_[i] = graph_.add(name, scaled, graph_.constant(name + ".offset", std::span<const float>(offset), channels),
                            kNone, {});
-    images_[i] = Image::normalized;
   }
   void append(std::size_t i, const search::Resize&) {
     edges_[i] = graph_.resize(node(i).name, edges_[source(i)], node(i).shape);
-    images_[i] = images_[source(i)];
   }
 
   std::pair<Edge, Edge> parameters(std::size_t i, Edge x, const search::Convolution& operation, const Shape& shape) {
@@ -320,7 +303,6 @@ class Writer {
   // By node:
   std::vector<Edge> edges_;
   std::vector<Edge> converted_;  // to integers, or to floats; once some node wants it
-  std::vector<Image> images_;
 };
 
 }  // namespace

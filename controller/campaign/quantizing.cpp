@@ -38,10 +38,10 @@ std::vector<std::string> quantization_notes(const protocol::QuantizationReport& 
                                 report.float_layers_size(), report.layers(), 100 * report.int8_top1(),
                                 listed(report.float_layers())));
   }
-  if (evaluation.float_layers_size() > report.float_layers_size()) {
+  if (const auto meant = report.float_layers_size() + report.image_layers(); evaluation.float_layers_size() > meant) {
     notes.push_back(
         std::format("int8: the runtime has kernels for floats in {} layers, though {} were to stay fp32: {}",
-                    evaluation.float_layers_size(), report.float_layers_size(), listed(evaluation.float_layers())));
+                    evaluation.float_layers_size(), meant, listed(evaluation.float_layers())));
   }
   return notes;
 }

@@ -69,7 +69,7 @@ void expect_same_outputs(const ir::SpaceConfig& config, int networks) {
     EXPECT_TRUE(torch::allclose(padded_floats, floats, 1e-4, 1e-5 * floats.abs().max().item<double>()));
 
     const auto ranges = calibrate(module, random_images(config.image, 8), {});
-    const auto plan = plan_quantization(network, ranges, {}, weights.mean, weights.stddev);
+    const auto plan = plan_quantization(network, ranges, {});
     ASSERT_TRUE(plan) << plan.error().message;
     const torch::Tensor integers = run(write_quantized_onnx(network, weights, *plan, {}, BatchDimension::dynamic));
     const torch::Tensor padded_integers =

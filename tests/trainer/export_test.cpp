@@ -10,7 +10,9 @@
 #include <cstring>
 #include <format>
 #include <fstream>
+#include <map>
 #include <random>
+#include <set>
 
 #include "search/cost_model.hpp"
 #include "search/search_space.hpp"
@@ -145,6 +147,33 @@ TEST(ExportTest, Int8AgreesWithFp32InTheNasbench201Space) {
 }
 TEST(ExportTest, Int8AgreesWithFp32InASpaceOfTheUsersOwn) {
   expect_int8_agrees({"mine", kSampleImage, kSampleClasses, search::sample_custom_space()}, {});
+}
+
+// The layers that read the image, and no others, run in floats; the file says so.
+TEST(ExportTest, Int8LeavesTheLayersOfTheImageInFp32) {
+  for (const char* name : {"mobilenet", "shufflenet", "nasbench201"}) {
+    SCOPED_TRACE(name);
+    const auto space = search::make_search_space({name, {3, 32, 32}, 10}).value();
+    std::mt19937_64 generator(6);
+    search::Genotype genotype = space->random(generator);
+    while (!space->decode(genotype)) genotype = space->random(generator);
+    NetworkModule module(space->decode(genotype).value(), {0.3F, 0.4F, 0.5F}, {0.25F, 0.2F, 0.3F});
+    disturb_statistics(module);
+    const std::string int8 = exported(module, random_images({3, 32, 32}, 8), "int8");
+    const std::set<std::int32_t> of_image = layers_of_image(module.network());
+    ASSERT_EQ(of_image.size(), 1U);
+    const std::string& stem = module.network().nodes[static_cast<std::size_t>(*of_image.begin())].name;
+    onnx::ModelProto proto;
+    proto.ParseFromString(int8);
+    std::map<std::string, std::string> metadata;
+    for (const auto& entry : proto.metadata_props()) metadata[entry.key()] = entry.value();
+    EXPECT_EQ(metadata["float_layers"], "[\"" + stem + "\"]");
+    for (const auto& [node, kernel] : kernels_of(int8)) {
+      if (kernel.ends_with("Conv") || kernel.ends_with("Gemm")) {
+        EXPECT_EQ(kernel == "QLinearConv" || kernel == "QGemm", !node.starts_with(stem)) << node << ": " << kernel;
+      }
+    }
+  }
 }
 
 TEST(ExportTest, FlushesDenormalWeights) {

@@ -94,7 +94,7 @@ class FakeQuantizationTest : public testing::Test {
   static void expect_agreement(NetworkModule& module, const Dataset& data, const std::set<std::int32_t>& float_layers) {
     const torch::NoGradGuard no_grad;
     const auto ranges = calibrate(module, data.train, {});
-    const auto plan = plan_quantization(module.network(), ranges, float_layers, module.mean(), module.stddev());
+    const auto plan = plan_quantization(module.network(), ranges, float_layers);
     ASSERT_TRUE(plan) << plan.error().message;
     const auto file = write_quantized_onnx(module.network(), module.fold(), *plan, {}, BatchDimension::dynamic);
     ASSERT_TRUE(file) << file.error().message;
@@ -134,6 +134,26 @@ TEST_F(FakeQuantizationTest, ComputesWhatTheFileComputesInASpaceOfTheUsersOwn) {
   expect_agreement(module, data_, {});
 }
 
+// An image is quantized like any other value where something else than a layer in floats reads it.
+TEST_F(FakeQuantizationTest, ComputesWhatTheFileComputesWhereNoLayerReadsTheImage) {
+  for (const search::Operation& first : {search::Operation(search::AveragePool{.kernel_size = 2, .stride = 2}),
+                                         search::Operation(search::Activation{search::ActivationKind::relu})}) {
+    SCOPED_TRACE(search::operation_name(first));
+    search::NetworkBuilder builder(kSampleImage);
+    std::int32_t x = builder.add("normalize", search::Normalize{}, {0});
+    x = builder.add("resize", search::Resize{.height = 20, .width = 20}, {x});
+    x = builder.add("first", first, {x});
+    x = builder.add("conv", search::Convolution{.out_channels = 16, .kernel_size = 3}, {x});
+    x = builder.add("pool", search::GlobalAveragePool{}, {x});
+    builder.add("classifier", search::Linear{.out_features = kSampleClasses}, {x});
+    torch::manual_seed(2);
+    NetworkModule module(builder.finish().value(), data_.mean, data_.stddev);
+    module.eval();
+    EXPECT_TRUE(layers_of_image(module.network()).empty());
+    expect_agreement(module, data_, {});
+  }
+}
+
 // Every layer that is to be int8 has an integer kernel, and every other a float one.
 void expect_kernels(const NetworkModule& module, const std::string& file, const std::set<std::int32_t>& float_layers) {
   std::ptrdiff_t integer = 0, floating = 0;
@@ -155,7 +175,7 @@ TEST_F(FakeQuantizationTest, TheRuntimeHasIntegerKernelsForAllLayersThatAreToBeI
     NetworkModule module(space->decode(genotype).value(), data_.mean, data_.stddev);
     const auto ranges = calibrate(module, data_.train, {.images = 32});
     for (const auto& float_layers : {std::set<std::int32_t>{}, layers_of(module, 3)}) {
-      const auto plan = plan_quantization(module.network(), ranges, float_layers, module.mean(), module.stddev());
+      const auto plan = plan_quantization(module.network(), ranges, float_layers);
       ASSERT_TRUE(plan) << plan.error().message;
       const auto file = write_quantized_onnx(module.network(), module.fold(), *plan, {}, BatchDimension::dynamic);
       ASSERT_TRUE(file) << file.error().message;

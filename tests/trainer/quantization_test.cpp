@@ -63,18 +63,6 @@ TEST(QuantizedLayer, IsTransposedForGemm) {
   EXPECT_THAT(layer.weight, ElementsAre(1, 4, 2, 5, 3, 6));
 }
 
-TEST(QuantizeNormalized, AllChannelsShareOneMeaning) {
-  const std::vector<float> mean = {0.48F, 0.45F, 0.4F}, stddev = {0.22F, 0.25F, 0.3F};
-  const ImageQuantization image = quantize_normalized(mean, stddev);
-  for (std::size_t c = 0; c < mean.size(); ++c) {
-    for (const float pixel : {0.0F, 0.25F, 0.5F, 1.0F}) {
-      const int integer = static_cast<int>(std::nearbyint(pixel / image.scale[c])) + image.zero_point[c];
-      EXPECT_NEAR(real(std::clamp(integer, 0, 255), image.shared), (pixel - mean[c]) / stddev[c],
-                  1.01F * image.shared.scale);
-    }
-  }
-}
-
 ActivationRange observed(const std::vector<std::vector<float>>& batches) {
   RangeObserver observer(1);
   for (const auto& batch : batches) observer.observe(0, batch);

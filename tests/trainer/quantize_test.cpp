@@ -72,10 +72,15 @@ TEST_F(QuantizeTest, FloatLayersRecoverItToo) {
   EXPECT_FALSE(report.float_layers.empty());
   EXPECT_LE(std::ssize(report.float_layers), report.layers / 2);
   EXPECT_GT(report.int8_top1, report.ptq_top1);
+  const std::set<std::int32_t> of_image = layers_of_image(module_->network());
+  EXPECT_EQ(report.image_layers, 1);
   for (std::size_t i = 0; i < module_->network().nodes.size(); ++i) {
     const search::Node& node = module_->network().nodes[i];
     if (!is_layer(node)) continue;
-    EXPECT_EQ(network->plan.nodes[i].floating, std::ranges::contains(report.float_layers, node.name)) << node.name;
+    const bool kept = std::ranges::contains(report.float_layers, node.name);
+    const bool reads_image = of_image.contains(static_cast<std::int32_t>(i));
+    EXPECT_FALSE(kept && reads_image) << node.name;
+    EXPECT_EQ(network->plan.nodes[i].floating, kept || reads_image) << node.name;
   }
 }
 

@@ -71,8 +71,8 @@ TEST_F(CampaignTest, EndsWithAFrontOfMeasuredModels) {
                                       "calibrated only, 90.00 % in fp32 (validation)"));
     EXPECT_THAT(model.notes, Contains("int8 keeps 1 of 12 layers in fp32 (88.80 % validation): head"));
     EXPECT_THAT(model.notes,
-                Contains("int8: the runtime has kernels for floats in 2 layers, though 1 were to stay fp32: "
-                         "head, stem"));
+                Contains("int8: the runtime has kernels for floats in 3 layers, though 2 were to stay fp32: "
+                         "stem, head, expand"));
     EXPECT_THAT(model.notes, Not(Contains(HasSubstr("slower than with the random weights"))));
   }
   // Finalists that are not on the front are named.

@@ -194,6 +194,7 @@ protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
       report.set_int8_top1(0.888);
       report.set_trained(true);
       report.add_float_layers("head");
+      report.set_image_layers(1);
       report.set_layers(12);
     }
     result.set_paused_seconds(0.5);
@@ -286,7 +287,7 @@ protocol::JobResult SimulatedFarm::answer(const protocol::Job& job) {
     evaluation.set_samples(200);
     if (model.precision == "int8") {
       evaluation.set_integer_layers(10);
-      for (const char* node : {"head", "stem"}) evaluation.add_float_layers(node);
+      for (const char* node : {"stem", "head", "expand"}) evaluation.add_float_layers(node);
     }
   } else {
     result.mutable_failure()->set_message("not a job of a campaign");
