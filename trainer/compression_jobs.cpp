@@ -35,7 +35,7 @@ struct Quantizing {
 std::expected<std::string, Error> float_file(const Model& model, const OnnxMetadata& metadata) {
   NetworkWeights weights = model.module->fold();
   flush_denormals(weights);
-  return write_onnx(model.module->network(), weights, metadata, BatchDimension::dynamic);
+  return export_fp32(model.module->network(), weights, metadata, kOnnx);
 }
 
 std::expected<std::string, Error> deployed_file(const Model& model, const Dataset& dataset,

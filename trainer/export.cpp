@@ -4,6 +4,7 @@
 #include <set>
 
 #include "trainer/channel_padding.hpp"
+#include "trainer/normalization_folding.hpp"
 #include "trainer/quantization_plan.hpp"
 #include "trainer/tflite_writer.hpp"
 
@@ -47,7 +48,7 @@ std::expected<ExportedModels, Error> export_models(NetworkModule& module, const 
 
 std::expected<std::string, Error> export_fp32(const search::Network& network, const NetworkWeights& weights,
                                               const OnnxMetadata& metadata, std::string_view format) {
-  if (format == kOnnx) return write_onnx(network, weights, metadata, BatchDimension::dynamic);
+  if (format == kOnnx) return write_onnx(network, fold_stddev(network, weights), metadata, BatchDimension::dynamic);
   if (format == kTflite) return write_tflite(network, weights, metadata, BatchDimension::dynamic);
   return std::unexpected(unknown_format(format));
 }
@@ -61,7 +62,7 @@ std::expected<std::string, Error> export_int8(const search::Network& network, co
     metadata.float_layers.push_back(network.nodes[i].name);
   }
   if (format == kOnnx) {
-    const auto padded = pad_depthwise_channels(network, quantized.weights);
+    const auto padded = pad_depthwise_channels(network, fold_stddev(network, quantized.weights));
     if (!padded) return std::unexpected(padded.error());
     return write_quantized_onnx(padded->network, padded->weights, quantized.plan, metadata, BatchDimension::dynamic);
   }

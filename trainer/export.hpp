@@ -41,7 +41,7 @@ std::expected<ExportedModels, Error> export_models(NetworkModule& module, const 
 
 std::expected<std::string, Error> export_fp32(const search::Network& network, const NetworkWeights& weights,
                                               const OnnxMetadata& metadata, std::string_view format);
-// The names of the layers that stay fp32 become part of the metadata.
+// The names of the layers that stay fp32 become part of the metadata. REQUIRES: layers_of_image() are among them.
 std::expected<std::string, Error> export_int8(const search::Network& network, const QuantizedNetwork& quantized,
                                               OnnxMetadata metadata, std::string_view format);
 

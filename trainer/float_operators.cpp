@@ -1,5 +1,6 @@
 #include "trainer/float_operators.hpp"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -43,7 +44,9 @@ FloatOperators::Edge FloatOperators::normalize(const std::string& name, const Ed
     offset.push_back(-weights_.mean[c] / weights_.stddev[c]);
   }
   const OnnxGraph::Dimensions per_channel = {1, static_cast<std::int64_t>(factor.size()), 1, 1};
-  const Edge scaled = graph_.mul(name + ".scaled", x, graph_.constant(name + ".factor", factor, per_channel));
+  const bool scales = std::ranges::any_of(factor, [](float each) { return each != 1; });
+  const Edge scaled =
+      scales ? graph_.mul(name + ".scaled", x, graph_.constant(name + ".factor", factor, per_channel)) : x;
   return graph_.add(name, scaled, graph_.constant(name + ".offset", offset, per_channel));
 }
 

@@ -7,6 +7,7 @@ set(onnx_sources
   check_weights.cpp
   float_operators.cpp
   flush_denormals.cpp
+  normalization_folding.cpp
   onnx_check.cpp
   onnx_graph.cpp
   onnx_import.cpp

@@ -149,6 +149,34 @@ TEST(ExportTest, Int8AgreesWithFp32InASpaceOfTheUsersOwn) {
   expect_int8_agrees({"mine", kSampleImage, kSampleClasses, search::sample_custom_space()}, {});
 }
 
+TEST(ExportTest, DividesTheStandardDeviationIntoTheFirstConvolution) {
+  const auto operators = [](const search::Operation& second) {
+    search::NetworkBuilder builder({3, 8, 8});
+    std::int32_t x = builder.add("normalize", search::Normalize{}, {0});
+    x = builder.add("resize", search::Resize{.height = 6, .width = 6}, {x});
+    x = builder.add("first", second, {x});
+    x = builder.add("pool", search::GlobalAveragePool{}, {x});
+    builder.add("classifier", search::Linear{.out_features = 5}, {x});
+    torch::manual_seed(1);
+    NetworkModule module(builder.finish().value(), {0.3F, 0.4F, 0.5F}, {0.25F, 0.2F, 0.3F});
+    module.eval();
+    const std::string file = exported(module, {}, "fp32");
+    const torch::NoGradGuard no_grad;
+    const torch::Tensor images = torch::rand({3, 3, 8, 8});
+    EXPECT_TRUE(torch::allclose(run_file(file, images, 5), module.forward(images).flatten(1), 1e-4, 1e-5));
+    onnx::ModelProto proto;
+    proto.ParseFromString(file);
+    std::multiset<std::string> types;
+    for (const auto& node : proto.graph().node()) types.insert(node.op_type());
+    return types;
+  };
+  const auto convolution = operators(search::Convolution{.out_channels = 4, .kernel_size = 3, .padding = 1});
+  EXPECT_EQ(convolution.count("Mul"), 0U);
+  EXPECT_EQ(convolution.count("Add"), 1U);
+  const auto pool = operators(search::AveragePool{.kernel_size = 2, .stride = 2});
+  EXPECT_EQ(pool.count("Mul"), 1U);
+}
+
 // The layers that read the image, and no others, run in floats; the file says so.
 TEST(ExportTest, Int8LeavesTheLayersOfTheImageInFp32) {
   for (const char* name : {"mobilenet", "shufflenet", "nasbench201"}) {
