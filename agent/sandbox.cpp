@@ -110,7 +110,10 @@ void refuse_network(Filter& filter, bool devices) {
   }
   constexpr std::uint64_t kKind = 0xf;
   filter.refuse_where(EACCES, SCMP_SYS(socket), argument(0, SCMP_CMP_NE, AF_UNIX));
-  filter.refuse_where(EACCES, SCMP_SYS(socket), argument(1, SCMP_CMP_MASKED_EQ, kKind, SOCK_DGRAM));
+  // A raw local socket is one for datagrams, too.
+  for (const int kind : {SOCK_DGRAM, SOCK_RAW})
+    filter.refuse_where(EACCES, SCMP_SYS(socket),
+                        argument(1, SCMP_CMP_MASKED_EQ, kKind, static_cast<std::uint64_t>(kind)));
 }
 
 void refuse_processes(Filter& filter) {

@@ -267,9 +267,10 @@ TEST_P(HostileGpuRuntime, IsRefused) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Deeds, HostileGpuRuntime,
-                         testing::Values("socket", "local datagrams", "connect", "fork", "run a program",
-                                         "kill the agent", "trace the agent", "read a file", "write a file",
-                                         "make a file", "delete a file", "move a file", "write the agent's memory"));
+                         testing::Values("socket", "local datagrams", "raw local datagrams", "connect", "fork",
+                                         "run a program", "kill the agent", "trace the agent", "read a file",
+                                         "write a file", "make a file", "delete a file", "move a file",
+                                         "write the agent's memory"));
 
 TEST_F(HostileGpuRuntime, MayDoWhatCudaDoes) {
   if (kSanitized) GTEST_SKIP() << "the library is made without a sanitizer";

@@ -49,6 +49,7 @@ bool done(const std::string& deed) {
   if (deed == "socket") return socket(AF_INET, SOCK_STREAM, 0) >= 0;
   if (deed == "local socket") return socket(AF_UNIX, SOCK_STREAM, 0) >= 0;
   if (deed == "local datagrams") return socket(AF_UNIX, SOCK_DGRAM, 0) >= 0;
+  if (deed == "raw local datagrams") return socket(AF_UNIX, SOCK_RAW, 0) >= 0;
   if (deed == "listen") return listens();
   if (deed == "connect") return connects();
   if (deed == "name a thread") {
