@@ -434,12 +434,14 @@ int serve_launch() {
   const auto library = library_for(request);
   if (!library) return fail(library.error());
   constexpr std::int64_t kLargestOutput = std::int64_t{4} << 30U;
-  const bool writes = request.has_infer() || request.has_profile() || request.has_build_engine();
+  // CUDA opens files to write, and removes its socket's: there it is Landlock alone that tells which, too.
+  const bool writes =
+      request.has_infer() || request.has_profile() || request.has_build_engine() || uses_devices(request);
   const SandboxLimits limits{.memory_bytes = request.limits().memory_bytes(),
                              .processor_time = std::chrono::seconds(request.limits().processor_seconds()),
-                             .file_bytes = writes || uses_devices(request) ? kLargestOutput : 0,
+                             .file_bytes = writes ? kLargestOutput : 0,
                              .may_write_files = writes,
-                             .may_open_devices = uses_devices(request),
+                             .may_listen_locally = uses_devices(request),
                              .files = rights_of(request, *library)};
   if (auto entered = enter_sandbox(limits); !entered) return fail(entered.error());
   auto result = load_and_perform(request, *library);

@@ -100,11 +100,11 @@ scmp_arg_cmp argument(unsigned index, scmp_compare compare, std::uint64_t a, std
   return {index, compare, a, b};
 }
 
-// `devices`: CUDA keeps a local socket, by which its processes could share memory, and gives up where it cannot.
+// `locally`: CUDA keeps a local socket, by which its processes could share memory, and gives up where it cannot.
 // Without connect() and datagrams nothing goes out by one.
-void refuse_network(Filter& filter, bool devices) {
+void refuse_network(Filter& filter, bool locally) {
   filter.refuse(EACCES, {SCMP_SYS(socketpair), SCMP_SYS(connect)});
-  if (!devices) {
+  if (!locally) {
     filter.refuse(EACCES, {SCMP_SYS(socket), SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(accept), SCMP_SYS(accept4)});
     return;
   }
@@ -198,13 +198,11 @@ std::expected<void, Error> enter_sandbox(const SandboxLimits& limits) {
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   if (auto kept = keep_only(limits.files); !kept) return kept;
   Filter filter;
-  refuse_network(filter, limits.may_open_devices);
+  refuse_network(filter, limits.may_listen_locally);
   refuse_processes(filter);
   refuse_what_root_does(filter);
   refuse_changes_of_attributes(filter);
-  // CUDA opens files to write, and removes its socket's. There it is Landlock alone that tells which, as in tasks that
-  // write.
-  if (!limits.may_write_files && !limits.may_open_devices) refuse_changes_of_files(filter);
+  if (!limits.may_write_files) refuse_changes_of_files(filter);
   // It fails where the kernel has no seccomp, such as under an emulator of the processor.
   filter.load();
   return {};

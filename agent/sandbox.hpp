@@ -17,7 +17,7 @@ struct SandboxLimits {
   std::chrono::seconds processor_time{};  // of all threads together; 0: no limit
   std::int64_t file_bytes = 0;            // the size to which a file may grow
   bool may_write_files = false;           // create files and open them to write
-  bool may_open_devices = false;          // use a GPU: open its devices, listen at a local socket
+  bool may_listen_locally = false;        // keep a local socket, as a GPU's driver does
   FileRights files{};                     // where the kernel has Landlock; else all that the user may
 };
 
